@@ -1,0 +1,275 @@
+"""A source with the store's least-privilege roles, Lethe's own database beside it, and a plan counted, purged and checked over it.
+
+What is timed is what a nightly run calls: `run_group` and `verify_run`, with the keys and the snapshot of a plan that was counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.engine import make_url
+
+from benchmarks.ground import admin, build_logs, build_partitions, copy_of, seconds, server
+from demo.postgres import PostgresServer
+from lethe.catalog.model import Catalog, Clock, Column, Store, Table
+from lethe.connections import Connection
+from lethe.control.migrate import migrate
+from lethe.control.plans import Counted, save_counts, save_plan
+from lethe.instants import now
+from lethe.plan.counting import count_plan
+from lethe.plan.model import Plan, Predicate, Step
+from lethe.policy.model import Role
+from lethe.policy.period import Period
+from lethe.purge.context import Pace, PurgeContext, StepTotals
+from lethe.purge.run import run_group
+from lethe.stores.postgres.count import PostgresCounter, snapshot
+from lethe.stores.postgres.describe import describe
+from lethe.stores.postgres.keys import FrozenKeys
+from lethe.verify.batches import baseline
+from lethe.verify.result import StepResult
+from lethe.verify.run import verify_run
+
+LOGS = "technical_logs"
+CUTOFF = datetime(2025, 6, 1, tzinfo=UTC)
+AS_OF = datetime(2026, 6, 1, 12, tzinfo=UTC)
+SERVICE = datetime(2019, 1, 1, tzinfo=UTC)
+LOGINS = {
+    "source_db": "lethe_purger",
+    "source_db_check": "lethe_checker",
+    "source_db_maintenance": "lethe_keeper",
+    "lethe_db": "lethe_runtime",
+}
+
+
+def store_of(tables: Sequence[str], *, key: tuple[str, ...] = ("id",)) -> Store:
+    """A store of tables in schema `app` that age by `occurred_at`; the category of each is its name."""
+    columns = {c: Column(category="system.operations") for c in (*key, "occurred_at")}
+    return Store(
+        id="source",
+        kind="postgresql",
+        connection="source_db",
+        check_connection="source_db_check",
+        maintenance_connection="source_db_maintenance",
+        start_of_service=SERVICE,
+        tables={
+            name: Table(
+                table=name,
+                db_schema="app",
+                role=Role.CONTROLLER,
+                category=name,
+                purposes=("run",),
+                key=key,
+                clocks={"age": Clock(column="occurred_at")},
+                columns=columns,
+            )
+            for name in tables
+        },
+    )
+
+
+def plan_of(catalog: Catalog, dataset: str, cutoff: datetime) -> Plan:
+    """A plan of one step."""
+    predicate = Predicate(clock=Clock(column="occurred_at"), cutoff=cutoff, start_of_service=SERVICE, as_of=AS_OF)
+    step = Step(id=f"logs/{dataset}", rule="logs", promise="p", dataset=dataset, store="source", predicate=predicate)
+    return Plan(
+        as_of=AS_OF,
+        policy_version="2026-05-01",
+        policy_digest="a" * 64,
+        text_sha256="b" * 64,
+        catalog_digest=catalog.digest,
+        rules=("logs",),
+        steps=(step,),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A plan counted over one database, ready to be purged."""
+
+    ground: Ground
+    database: str
+    plan: Plan
+    catalog: Catalog
+    attempt: int
+    keys: FrozenKeys
+    snapshot: str | None
+    due: int
+    before: dict[str, int]
+
+    def purge(self, pace: Pace = "full") -> StepTotals:
+        """Purges; RuntimeError unless every row that was due has gone. VACUUM is not part of it."""
+        context = PurgeContext(
+            plan=self.plan,
+            attempt=self.attempt,
+            catalog=self.catalog,
+            connections=self.connections,
+            control=self.ground.control,
+            pace=pace,
+            known_keys=lambda step: self.keys,
+            snapshot=lambda step: self.snapshot,
+            reclaim=False,
+        )
+        (totals,) = run_group(self.plan.steps, context)
+        if totals.error or totals.deleted != self.due:
+            raise RuntimeError(f"{totals.deleted} rows deleted of {self.due} due: {totals.error or 'no error'}")
+        return totals
+
+    def verify(self) -> StepResult:
+        """The independent check; RuntimeError unless it says clean."""
+        (result,) = verify_run(
+            self.plan,
+            catalog=self.catalog,
+            connections=self.connections,
+            control=self.ground.control,
+            attempt=self.attempt,
+            holds=(),
+            backup_window=Period("P30D"),
+            zone="UTC",
+            at=now(),
+            baselines={"source": self.before},
+        )
+        if result.outcome != "clean":
+            raise RuntimeError(f"the check says {result.outcome}: {'; '.join(result.reasons)}")
+        return result
+
+    def batches(self) -> list[float]:
+        """How long each transaction of the purge was open, in seconds, as the batches' records say."""
+        with psycopg.connect(self.ground.server.url("lethe")) as connection:
+            rows = connection.execute(
+                "SELECT (details ->> 'seconds')::float8 FROM lethe.batches WHERE plan = %s AND attempt = %s ORDER BY id",
+                [self.plan.digest, self.attempt],
+            ).fetchall()
+        return [float(value) for (value,) in rows]
+
+    def connections(self, name: str) -> Connection:
+        """The store's connections and Lethe's, each as its own role."""
+        return self.ground.connection(name, self.database)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """One server with Lethe's own database; templates are built on first use and copied for each run."""
+
+    server: PostgresServer
+    control: Engine
+    rows: int
+    repeat: int
+    _built: set[str] = field(default_factory=set)
+    _attempts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def connection(self, name: str, database: str) -> Connection:
+        """A connection as its own role; `lethe_db` is Lethe's own database."""
+        chosen = "lethe" if name == "lethe_db" else database
+        return Connection(id=name, kind="postgres", host="127.0.0.1", port=self.server.port, login=LOGINS[name], database=chosen)
+
+    def engine(self, name: str, database: str) -> Engine:
+        """An engine on such a connection."""
+        return create_engine(self.connection(name, database).sqlalchemy_url())
+
+    @contextmanager
+    def copy(self, kind: str) -> Iterator[str]:
+        """A copy of the template: `ordered`, `unordered`, `partitioned` (all of `rows` rows), `tenth` or `tiny`."""
+        if kind not in self._built:
+            self._build(kind)
+            self._built.add(kind)
+        with copy_of(self.server, kind) as database:
+            yield database
+
+    def run(self, database: str, *, dataset: str = LOGS, cutoff: datetime = CUTOFF, key: tuple[str, ...] = ("id",)) -> Run:
+        """Plans and counts, as a nightly run does before it deletes anything."""
+        catalog = Catalog(purposes={"run": "running the service"}, stores=(store_of([dataset], key=key),))
+        store, plan, attempt = catalog.stores[0], plan_of(catalog, dataset, cutoff), next(self._attempts)
+        engine = self.engine("source_db_check", database)
+        with snapshot(engine) as connection:
+            counter = PostgresCounter(connection=connection, store=store, live=describe(engine), steps=plan.steps)
+            counted = count_plan(plan, {store.id: counter})
+        before = baseline(engine)
+        engine.dispose()
+        with self.control.begin() as control:
+            save_plan(control, plan)
+            save_counts(
+                control, plan.digest, attempt, {s: Counted(counts=c.counts, details=c.details(), keys=c.keys) for s, c in counted.items()}
+            )
+        (found,) = counted.values()
+        return Run(
+            ground=self,
+            database=database,
+            plan=plan,
+            catalog=catalog,
+            attempt=attempt,
+            keys=FrozenKeys.of(found.keys),
+            snapshot=found.snapshot,
+            due=found.counts.due,
+            before=before,
+        )
+
+    def one_delete(self, database: str, cutoff: datetime = CUTOFF) -> float:
+        """Seconds of one big DELETE of the same rows with its COMMIT: what the purge is measured against."""
+
+        def work() -> None:
+            with psycopg.connect(self.server.url(database)) as connection:
+                connection.execute("DELETE FROM app.technical_logs WHERE occurred_at < %s", [cutoff])
+
+        return seconds(work)
+
+    def warm_up(self) -> None:
+        """A tiny run, so that no module is imported and no statement is compiled for the first time under the clock."""
+        with self.copy("tiny") as database:
+            run = self.run(database)
+            run.purge()
+            run.verify()
+
+    def _build(self, kind: str) -> None:
+        rows = {"tenth": self.rows // 10, "tiny": 2_000}.get(kind, self.rows)
+        print(f"  building {kind}: {rows:,} rows ...", flush=True)
+        admin(self.server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(kind)))
+        with psycopg.connect(self.server.url(kind)) as connection:
+            connection.execute("CREATE SCHEMA app")
+            connection.commit()
+            if kind == "partitioned":
+                build_partitions(connection, "app.technical_logs", rows)
+            else:
+                build_logs(connection, "app.technical_logs", rows, in_order=kind != "unordered")
+            grant(connection)
+
+
+def grant(connection: psycopg.Connection) -> None:
+    """Gives the store's roles the least that each needs on schema `app`; partitioned tables belong to the keeper."""
+    connection.execute("GRANT USAGE ON SCHEMA app TO lethe_purger, lethe_checker, lethe_keeper")
+    connection.execute("GRANT SELECT, DELETE ON ALL TABLES IN SCHEMA app TO lethe_purger")
+    connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA app TO lethe_checker")
+    connection.execute("GRANT MAINTAIN ON ALL TABLES IN SCHEMA app TO lethe_keeper")
+    connection.execute("GRANT CREATE ON SCHEMA app TO lethe_keeper")
+    connection.execute(
+        "DO $$ DECLARE t record; BEGIN FOR t IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'app'::regnamespace "
+        "AND (relkind = 'p' OR relispartition AND relkind = 'r') LOOP EXECUTE format('ALTER TABLE %s OWNER TO lethe_keeper', t.name); END LOOP; END $$"
+    )
+    connection.commit()
+
+
+@contextmanager
+def ground(rows: int, repeat: int) -> Iterator[Ground]:
+    """The server, its roles, and Lethe's own database, migrated by its owner."""
+    with server() as found:
+        for role in ("lethe_owner", *dict.fromkeys(LOGINS.values())):
+            admin(found, sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+        admin(found, "ALTER ROLE lethe_checker BYPASSRLS")
+        admin(found, "GRANT pg_read_all_stats TO lethe_checker")
+        admin(found, "CREATE DATABASE lethe OWNER lethe_owner")
+        migrate(found.url("lethe", user="lethe_owner"))
+        url: Any = make_url(found.url("lethe", user="lethe_runtime")).set(drivername="postgresql+psycopg")
+        control = create_engine(url)
+        try:
+            made = Ground(server=found, control=control, rows=rows, repeat=repeat)
+            made.warm_up()
+            yield made
+        finally:
+            control.dispose()

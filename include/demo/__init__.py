@@ -1,0 +1,1 @@
+"""Spotrak's own database and buckets, the generator that fills them, and the services they run on without a container."""

@@ -1,0 +1,139 @@
+"""`make demo`: the nightly run end to end, as an operator does it. A dry run, a person's approval, the run, its report.
+
+Stops what it started and leaves the data, so that a second time finds nothing more to delete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sqlalchemy import create_engine
+
+from demo import airflow, databases, environment, processes, services
+from demo.home import PROJECT, Home
+from lethe.cli.output import print_table
+from lethe.instants import now
+
+TERMS = ("planned", "deleted", "held", "changed", "blocked", "failed", "arrived", "survivors", "quarantined")
+_BIN = PROJECT / ".venv" / "bin"
+
+
+class DemoFailed(RuntimeError):
+    """A command of the demo failed; its output is above."""
+
+
+def main() -> int:
+    """The whole way; 1 when a step failed."""
+    home = Home.here()
+    os.environ[processes.MARK] = str(home.folder)
+    ours = not services.is_up(home)
+    try:
+        print("Services")
+        services.up(home)
+        _run(home, os.environ.get("LETHE_DEMO_AS_OF") or now().isoformat())
+    except DemoFailed as failure:
+        print(f"\nThe demo stopped: {failure}", file=sys.stderr)
+        return 1
+    finally:
+        if ours and not airflow.is_up(home):
+            services.down(home)
+    return 0
+
+
+def _run(home: Home, as_of: str) -> None:
+    print("\n1. A dry run: what would go, as of now, under the policy in force")
+    _lethe(home, "plan", "--as-of", as_of)
+    plan = json.loads(_lethe(home, "plan", "--as-of", as_of, "--json", quiet=True))
+
+    print("\n2. A person approves this plan, and no other")
+    _lethe(home, "plan", "approve", plan["digest"], "--reason", "first_run", "--as", "demo-approver")
+
+    print("\n3. The run: plan, guard, purge, verify, record")
+    log = home.log("retention_purge")
+    seconds = _dag_run(home, as_of, log)
+    print(f"  finished in {seconds:.0f} s; Airflow's log is {os.path.relpath(log)}")
+
+    print("\n4. What it did, each term counted on its own; and the ledger, walked from its first record")
+    print_summary(home, plan["digest"])
+    _lethe(home, "verify")
+    report = newest_report(home, plan["digest"])
+    print(f"\nThe report, for a browser: {report}")
+
+
+def _dag_run(home: Home, as_of: str, log: Path) -> float:
+    """Runs the DAG in one process, as `airflow dags test` does; its log goes to a file, task by task to the terminal."""
+    conf = json.dumps({"dry_run": False, "as_of": as_of})
+    command = [str(_BIN / "airflow"), "dags", "test", "retention_purge", "--conf", conf]
+    began = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        done = subprocess.Popen(command, env=environment.full(home), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        while done.poll() is None:
+            print(
+                f"\r  airflow dags test retention_purge ... {time.monotonic() - began:.0f} s",
+                end="" if sys.stdout.isatty() else "\n",
+                flush=True,
+            )
+            try:
+                done.wait(timeout=1 if sys.stdout.isatty() else 20)
+            except subprocess.TimeoutExpired:
+                continue
+    print()
+    if done.returncode:
+        print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-40:]), file=sys.stderr)
+        raise DemoFailed(f"the nightly run failed (its log: {log})")
+    return time.monotonic() - began
+
+
+def print_summary(home: Home, digest: str) -> None:
+    """The results of the last run of a plan, as the check stored them."""
+    from lethe.control.results import load_results
+    from lethe.control.runs import run_of
+
+    engine = create_engine(databases.url(home, "lethe_runtime", "lethe").replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        run = run_of(connection, digest)
+        results = load_results(connection, digest, run.attempt)
+    engine.dispose()
+    columns = ("step", "outcome", "level", *TERMS)
+    rows = [(step, r.outcome, r.level, *(r.terms.get(term) for term in TERMS)) for step, r in results.items()]
+    os.environ.update(wide())
+    print_table(f"Run of plan {digest[:12]}: {run.outcome or run.state}", columns, rows)
+
+
+def wide() -> dict[str, str]:
+    """Where the output is no terminal (a log of CI), tables are not folded to 80 columns."""
+    return {} if sys.stdout.isatty() else {"COLUMNS": "150"}
+
+
+def newest_report(home: Home, digest: str) -> Path:
+    """The newest report of that plan in `.demo/reports`. Raises DemoFailed when there is none."""
+    found = sorted(home.reports.glob(f"*{digest[:12]}*.html"), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise DemoFailed(f"there is no report of plan {digest[:12]} in {home.reports}")
+    return found[-1]
+
+
+def _lethe(home: Home, *arguments: str, quiet: bool = False) -> str:
+    """Runs `lethe ARGUMENTS` and shows what it says; DemoFailed when it ends with another code than 0."""
+    if not quiet:
+        print(f"$ lethe {' '.join(arguments)}", flush=True)
+    done = subprocess.run(
+        [str(_BIN / "lethe"), *arguments],
+        env={**environment.full(home), **wide()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if quiet else None,
+        text=True,
+    )
+    if done.returncode:
+        raise DemoFailed(f"`lethe {arguments[0]}` ended with {done.returncode}")
+    return done.stdout or ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

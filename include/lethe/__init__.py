@@ -1,0 +1,1 @@
+"""Lethe keeps a company's published privacy policy, and proves it."""

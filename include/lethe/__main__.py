@@ -1,0 +1,5 @@
+"""`python -m lethe`."""
+
+from lethe.cli import app
+
+app(prog_name="lethe")

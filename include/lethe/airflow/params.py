@@ -1,0 +1,48 @@
+"""The fields of the trigger forms. What is typed there is checked again by the task, which is the only check that counts."""
+
+from __future__ import annotations
+
+from airflow.sdk import Param
+
+
+def as_of() -> Param:
+    """The instant a run looks from."""
+    return Param(
+        default=None,
+        type=["null", "string"],
+        format="date-time",
+        title="As of",
+        description="Rows are due as seen from this instant, with its zone: 2026-11-23T02:00:00+01:00. Empty: the start of the run. Never in the future.",
+    )
+
+
+def dry_run() -> Param:
+    """Whether a run only plans and counts."""
+    return Param(
+        default=None,
+        type=["null", "boolean"],
+        title="Dry run",
+        description="True: plan, count and report, delete nothing. False: delete. Empty: a scheduled run deletes, a manual one does not.",
+    )
+
+
+def rules() -> Param:
+    """Which rules a run carries out."""
+    return Param(
+        default=None,
+        type=["null", "array"],
+        items={"type": "string", "pattern": "^[a-z0-9]+([-_][a-z0-9]+)*$"},
+        title="Rules",
+        description="Ids of the rules to carry out, as `lethe plan` lists them. Empty: all of the policy in force.",
+    )
+
+
+def pace() -> Param:
+    """How hard a run may press the database."""
+    return Param(
+        default="full",
+        type="string",
+        enum=["full", "gentle"],
+        title="Pace",
+        description="full: batches one after the other. gentle: small batches, sleeping as long as working.",
+    )

@@ -1,0 +1,203 @@
+"""The catalog against itself and against the policy: names that lead nowhere, data that no rule covers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from datetime import date
+
+from lethe.catalog.model import Catalog, Path, Prefix, Store, Table
+from lethe.catalog.paths import follow
+from lethe.errors import UnknownName
+from lethe.findings import CheckFinding, Kind
+from lethe.policy.model import PolicyVersion, Rule
+
+
+def check_catalog(catalog: Catalog, policy: PolicyVersion, *, on: date) -> list[CheckFinding]:
+    """Everything wrong that can be seen without a database. `on` is the day that exemptions are compared with."""
+    found: list[CheckFinding] = []
+    for store in catalog.stores:
+        found += _store(store, on)
+        for name, table in store.tables.items():
+            found += _table(store, name, table)
+        for name, prefix in store.prefixes.items():
+            found += _prefix(name, prefix)
+    found += _purposes(catalog)
+    found += _rules(catalog, policy)
+    return found
+
+
+def _finding(kind: Kind, where: str, problem: str, fix: str, *, stops: bool = True) -> CheckFinding:
+    return CheckFinding(kind=kind, where=where, problem=problem, fix=fix, stops=stops)
+
+
+def _store(store: Store, on: date) -> Iterator[CheckFinding]:
+    for exemption in store.exempt:
+        if exemption.until < on:
+            yield _finding(
+                "exemption expired",
+                f"{store.id} {exemption.name}",
+                f"The exemption ended on {exemption.until}.",
+                f"Classify it, or let {exemption.owner} decide anew.",
+                stops=False,
+            )
+    named = [("tenants", store.tenants), *(("identities", i) for i in store.identities)]
+    named += [("contracts", store.contracts.dataset)] if store.contracts else []
+    for key, name in named:
+        if name is not None and name not in store.tables:
+            yield _finding("name not known", f"{store.id} {key}", f"`{name}` is no dataset of this store.", "Name one of its tables.")
+    if store.contracts and (table := store.tables.get(store.contracts.dataset)):
+        yield from _columns(table, f"{store.id} contracts", (store.contracts.started, store.contracts.ended))
+        yield from _path(store, store.contracts.dataset, store.contracts.tenant, f"{store.id} contracts.tenant", end=store.tenants)
+    if store.kind == "postgresql" and store.check_connection is None:
+        yield _finding(
+            "store unknown",
+            store.id,
+            "The store has no check_connection.",
+            "Name a connection whose role reads everything and writes nothing.",
+        )
+
+
+def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
+    yield from _columns(table, f"{name} key", table.key)
+    if table.partition_of is not None and table.partition_of not in store.tables:
+        yield _finding("name not known", f"{name} partition_of", "It is no dataset of this store.", "Name one of its tables.")
+    for relation_id, relation in table.relations.items():
+        where = f"{name}.{relation_id}"
+        yield from _columns(table, where, relation.columns, "dangling relation")
+        target = store.tables.get(relation.to)
+        if target is None:
+            yield _finding(
+                "dangling relation", where, f"`{relation.to}` is no dataset of this store.", "Add the dataset, or correct `to:`."
+            )
+            continue
+        to_columns = relation.to_columns or target.key
+        yield from _columns(target, f"{where} to_columns", to_columns, "dangling relation")
+        if len(to_columns) != len(relation.columns):
+            yield _finding(
+                "dangling relation", where, "It has another number of columns than what it refers to.", "Write one `to_columns` for each."
+            )
+    for clock_id, clock in table.clocks.items():
+        where = f"{name} clock {clock_id}"
+        yield from _columns(table, where, (*clock.latest_of, *((clock.otherwise,) if clock.otherwise else ())), "clock not defined")
+        end = yield from _path(store, name, clock.through, where)
+        if end is not None and clock.column is not None:
+            yield from _columns(store.tables[end], where, (clock.column,), "clock not defined")
+    for subset_id, conditions in table.subsets.items():
+        yield from _columns(table, f"{name} subset {subset_id}", tuple(c.column for c in conditions))
+    if table.tenant is not None:
+        yield from _path(store, name, table.tenant, f"{name} tenant", end=store.tenants)
+    for path in table.persons:
+        end = yield from _path(store, name, path, f"{name} persons")
+        if end is not None and end not in store.identities:
+            yield _finding(
+                "path leads nowhere",
+                f"{name} persons",
+                f"The path ends at `{end}`, whose rows are no persons.",
+                "List it under `identities`.",
+            )
+    for column_id, column in table.columns.items():
+        if column.guessed:
+            yield _finding(
+                "guessed category",
+                f"{name}.{column_id}",
+                f"`{column.category}` is a guess.",
+                "Look at it, then remove `guessed: true`.",
+                stops=False,
+            )
+        if column.personal and not (table.purposes if column.purposes is None else column.purposes):
+            yield _finding(
+                "personal column not covered",
+                f"{name}.{column_id}",
+                "It is personal and has no purpose.",
+                "Say what it is for.",
+                stops=False,
+            )
+
+
+def _columns(table: Table, where: str, columns: tuple[str, ...], kind: Kind = "name not known") -> Iterator[CheckFinding]:
+    for column in columns:
+        if column not in table.columns:
+            yield _finding(kind, where, f"`{column}` is no column of `{table.db_schema}.{table.table}` in the catalog.", "Correct it.")
+
+
+def _path(store: Store, name: str, path: Path, where: str, end: str | None = None) -> Generator[CheckFinding, None, str | None]:
+    """Yields what is wrong with a path; returns the dataset it ends at, None when it leads nowhere."""
+    try:
+        steps = follow(store, name, path)
+    except UnknownName as error:
+        yield _finding("path leads nowhere", where, error.problem, error.fix)
+        return None
+    reached = steps[-1].end if steps else name
+    if end is not None and reached != end:
+        yield _finding("path leads nowhere", where, f"The path ends at `{reached}` instead of `{end}`.", "Correct it.")
+    return reached
+
+
+def _prefix(name: str, prefix: Prefix) -> Iterator[CheckFinding]:
+    for clock_id, clock in prefix.clocks.items():
+        if clock.key_date is None:
+            continue
+        if not clock.key_date.startswith(prefix.prefix):
+            yield _finding("clock not defined", f"{name} clock {clock_id}", "`key_date` does not begin with the prefix.", "Begin with it.")
+        if not all(part in clock.key_date for part in ("%Y", "%m")):
+            yield _finding("clock not defined", f"{name} clock {clock_id}", "`key_date` has no year and month.", "Use %Y, %m and %d.")
+
+
+def _purposes(catalog: Catalog) -> Iterator[CheckFinding]:
+    for name, (_, dataset) in catalog.datasets().items():
+        used = [(name, p) for p in dataset.purposes]
+        if isinstance(dataset, Table):
+            used += [(f"{name}.{c}", p) for c, column in dataset.columns.items() for p in column.purposes or ()]
+        for where, purpose in used:
+            if purpose not in catalog.purposes:
+                yield _finding(
+                    "purpose not known", where, f"`{purpose}` is no purpose.", f"Known: {', '.join(sorted(catalog.purposes))}.", stops=False
+                )
+
+
+def _rules(catalog: Catalog, policy: PolicyVersion) -> Iterator[CheckFinding]:
+    datasets = catalog.datasets()
+    covered = {r.category for r in policy.rules}
+    for name, (_, dataset) in datasets.items():
+        if dataset.category not in covered:
+            yield _finding(
+                "category without rule",
+                name,
+                f"No rule covers its category `{dataset.category}`.",
+                "Add a rule to rules.yaml; there is no default period.",
+            )
+    for rule in policy.rules:
+        members = {n: (s, d) for n, (s, d) in datasets.items() if d.category == rule.category}
+        if not members and not rule.needs:
+            yield _finding(
+                "category without dataset", f"rule {rule.id}", f"No dataset has the category `{rule.category}`.", "Correct the category."
+            )
+        for name, (store, dataset) in members.items():
+            if dataset.role != rule.role:
+                yield _finding(
+                    "role differs", f"rule {rule.id}", f"`{name}` is {dataset.role}, the rule is {rule.role}.", "One of the two is wrong."
+                )
+            if rule.live_contract == "keeps" and isinstance(dataset, Table) and (dataset.tenant is None or store.contracts is None):
+                yield _finding(
+                    "path leads nowhere",
+                    f"rule {rule.id}",
+                    f"`{name}` has no way to a contract.",
+                    "Add `tenant:` there and `contracts:` to the store.",
+                )
+        yield from _names(rule, {n: d for n, (_, d) in members.items()})
+
+
+def _names(rule: Rule, members: dict[str, Table | Prefix]) -> Iterator[CheckFinding]:
+    """A rule that acts needs its clock and subset in every dataset; one that waits, in one at least."""
+    lacking = [n for n, d in members.items() if rule.clock not in d.clocks]
+    if lacking and (not rule.needs or len(lacking) == len(members)):
+        yield _finding(
+            "clock not defined", f"rule {rule.id}", f"Its clock `{rule.clock}` is not defined in {', '.join(lacking)}.", "Define it there."
+        )
+    if rule.subset is None:
+        return
+    lacking = [n for n, d in members.items() if not isinstance(d, Table) or rule.subset not in d.subsets]
+    if lacking and (not rule.needs or len(lacking) == len(members)):
+        yield _finding(
+            "name not known", f"rule {rule.id}", f"Its subset `{rule.subset}` is not defined in {', '.join(lacking)}.", "Define it there."
+        )

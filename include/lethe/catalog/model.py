@@ -1,0 +1,200 @@
+"""The data map as values: stores, datasets, columns, and how a row leads to a person and to a tenant. Pure.
+
+A **relation** says which columns of a dataset refer to which dataset. A **path** is a chain of hops that starts at a row:
+`tenant` follows this dataset's own relation `tenant`; `support_messages.thread` goes the other way, to the rows of
+`support_messages` whose relation `thread` points here.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+
+from lethe.frozen import Frozen, digest
+from lethe.policy.model import Id, Role
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$", max_length=63)]
+Hop = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]
+Path = tuple[Hop, ...]
+
+
+class Column(Frozen):
+    """One column: what kind of data it is (a Fideslang key; `system.operations` for none about a person) and what for."""
+
+    category: str = Field(pattern=r"^(user|system)(\.[a-z_]+)+$")
+    purposes: tuple[Id, ...] | None = Field(default=None, description="None: those of its dataset.")
+    guessed: bool = Field(default=False, description="Written by `lethe scan`; a person has to confirm it.")
+
+    @property
+    def personal(self) -> bool:
+        """Is it about a person?"""
+        return self.category.startswith("user.")
+
+
+class Relation(Frozen):
+    """Which columns of this dataset refer to which row of another, whether or not a foreign key says so."""
+
+    columns: tuple[Identifier, ...] = Field(min_length=1)
+    to: Id
+    to_columns: tuple[Identifier, ...] = Field(default=(), description="Empty: the key of the other dataset.")
+    may_dangle: bool = Field(default=False, description="The row may outlive what it refers to: it neither blocks nor is orphaned.")
+
+
+class Clock(Frozen):
+    """What ages a row. One of: a column; the latest of several; a column reached through a path (the newest counts)."""
+
+    column: Identifier | None = None
+    latest_of: tuple[Identifier, ...] = Field(
+        default=(), description="The latest of these columns of the row; NULLs do not count unless all are."
+    )
+    through: Path = Field(default=(), description="With `column`: the newest value among the rows reached.")
+    otherwise: Identifier | None = Field(default=None, description="With `through`: this row's own column when no row is reached.")
+    null_means: Literal["unknown", "not_started"] = Field(
+        default="unknown",
+        description="unknown: quarantined. not_started: the clock does not run yet (a live contract, a user not removed), so the row is not due.",
+    )
+    stored_as: Literal["timestamptz", "timestamp", "date"] = "timestamptz"
+    zone: str | None = Field(default=None, description="With `stored_as: timestamp`: the zone its values are in.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Clock:
+        if (self.column is None) == (not self.latest_of):
+            raise ValueError("a clock has either `column` or `latest_of`")
+        if self.through and self.column is None:
+            raise ValueError("`through` needs `column`")
+        if self.otherwise and not self.through:
+            raise ValueError("`otherwise` goes with `through`")
+        if (self.stored_as == "timestamp") != (self.zone is not None):
+            raise ValueError("`stored_as: timestamp` needs the `zone` of its values, and only it has one")
+        return self
+
+    @property
+    def own(self) -> bool:
+        """Does the clock lie in the row itself?"""
+        return not self.through
+
+
+class Condition(Frozen):
+    """One condition of a subset of rows, on a column of the row."""
+
+    column: Identifier
+    is_: Literal["null", "not_null", "true", "false"] | None = Field(default=None, alias="is")
+    equals: str | int | None = None
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Condition:
+        if (self.is_ is None) == (self.equals is None):
+            raise ValueError("a condition has either `is` or `equals`")
+        return self
+
+
+class Table(Frozen):
+    """A table of a relational store, as one dataset."""
+
+    table: Identifier
+    db_schema: Identifier = Field(default="public", alias="schema")
+    role: Role
+    category: Id = Field(description="The retention category: its rules are those of the policy for it.")
+    purposes: tuple[Id, ...]
+    key: tuple[Identifier, ...] = Field(min_length=1)
+    clocks: dict[Id, Clock] = {}
+    subsets: dict[Id, tuple[Condition, ...]] = {}
+    relations: dict[Id, Relation] = {}
+    tenant: Path | None = Field(default=None, description="How a row leads to its tenant; [] when the row is the tenant.")
+    persons: tuple[Path, ...] = Field(default=(), description="How a row leads to persons; an empty path when the row is one.")
+    columns: dict[Identifier, Column]
+    partition_of: Id | None = None
+
+
+class ObjectClock(Frozen):
+    """What ages an object: a day in its key (`nginx/%Y/%m/%d/`, in the policy's zone) or when it was last modified."""
+
+    key_date: str | None = None
+    last_modified: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> ObjectClock:
+        if (self.key_date is None) == (not self.last_modified):
+            raise ValueError("an object's clock has either `key_date` or `last_modified: true`")
+        return self
+
+
+class Prefix(Frozen):
+    """A prefix of a bucket, as one dataset. The day of an object is read from its key, or is its date of upload."""
+
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    prefix: str = ""
+    role: Role
+    category: Id
+    purposes: tuple[Id, ...]
+    clocks: dict[Id, ObjectClock] = {}
+    contents: tuple[str, ...] = Field(default=(), description="Fideslang keys of what the objects hold.")
+
+
+class Exemption(Frozen):
+    """A table, column or bucket that is not classified, and who answers for that until when."""
+
+    name: str = Field(description="schema.table, schema.table.column, or a bucket's name.")
+    reason: str
+    owner: str
+    until: date
+
+
+class Contracts(Frozen):
+    """Which dataset holds the contracts, how one leads to its tenant, and when one lives."""
+
+    dataset: Id
+    tenant: Path
+    started: Identifier
+    ended: Identifier
+
+
+class Store(Frozen):
+    """A place that holds personal data. Connections are Airflow connection ids, one for each least-privilege role."""
+
+    id: Id
+    kind: Literal["postgresql", "s3"]
+    connection: str = Field(description="Reads and deletes.")
+    check_connection: str | None = Field(default=None, description="Reads everything, may not write. PostgreSQL needs one.")
+    maintenance_connection: str | None = Field(default=None, description="Drops partitions and vacuums.")
+    start_of_service: AwareDatetime = Field(description="A clock before this instant is quarantined.")
+    tables: dict[Id, Table] = {}
+    prefixes: dict[Id, Prefix] = {}
+    schemas: tuple[Identifier, ...] = Field(default=(), description="Schemas whose every table must be classified.")
+    exempt: tuple[Exemption, ...] = ()
+    tenants: Id | None = Field(default=None, description="The dataset whose key is a tenant.")
+    identities: tuple[Id, ...] = Field(default=(), description="The datasets whose rows are persons.")
+    contracts: Contracts | None = None
+
+
+class Catalog(Frozen):
+    """The data map of one company."""
+
+    purposes: dict[Id, str]
+    stores: tuple[Store, ...]
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all of it."""
+        return digest(self)
+
+    def store(self, store_id: str) -> Store:
+        """The store of that id; StopIteration when there is none."""
+        return next(s for s in self.stores if s.id == store_id)
+
+    def datasets(self) -> dict[str, tuple[Store, Table | Prefix]]:
+        """Every dataset by its id, with its store, in the order of the files."""
+        found: dict[str, tuple[Store, Table | Prefix]] = {}
+        for store in self.stores:
+            found |= {i: (store, t) for i, t in store.tables.items()} | {i: (store, p) for i, p in store.prefixes.items()}
+        return found
+
+    @model_validator(mode="after")
+    def _dataset_ids_are_unique(self) -> Catalog:
+        ids = [i for s in self.stores for i in [*s.tables, *s.prefixes]]
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        if twice:
+            raise ValueError(f"dataset id used twice: {', '.join(twice)}")
+        return self

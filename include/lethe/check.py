@@ -1,0 +1,154 @@
+"""`lethe check`: policy and catalog against each other, and against every store as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from typing import TYPE_CHECKING
+
+from lethe import settings
+from lethe.catalog.check import check_catalog
+from lethe.catalog.drift import drift
+from lethe.catalog.model import Store
+from lethe.errors import LetheError, Unreachable
+from lethe.findings import CheckFinding
+from lethe.frozen import Frozen
+from lethe.policy.check import check_text
+from lethe.policy.load import read_text
+from lethe.policy.model import PolicyVersion
+from lethe.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Unchecked(Frozen):
+    """A store about which nothing may be claimed, and what to do about that."""
+
+    store: str
+    problem: str
+    fix: str
+
+
+class Checked(Frozen):
+    """What a check found. Only with no finding and nothing left unchecked is it `clean`."""
+
+    policy: str
+    stores: tuple[str, ...]
+    findings: tuple[CheckFinding, ...]
+    unchecked: tuple[Unchecked, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Nothing found, and everything looked at."""
+        return not self.findings and not self.unchecked
+
+
+def check(workspace: Workspace, *, on: date) -> Checked:
+    """Checks everything as of the day `on`: the version in force then, and the versions that are to follow it.
+
+    Never raises for a store that does not answer: it is `unchecked`. Raises InvalidFile and NotInForce.
+    """
+    policy = workspace.policies.in_force(on)
+    found: list[CheckFinding] = []
+    for version in _from(workspace, policy):
+        found += check_text(version, read_text(workspace.folder / version.version, version))
+    found += check_catalog(workspace.catalog, policy, on=on)
+    unchecked: list[Unchecked] = []
+    for store in workspace.catalog.stores:
+        try:
+            found += check_store(workspace, store)
+        except LetheError as error:
+            unchecked.append(Unchecked(store=store.id, problem=error.problem, fix=error.fix))
+            if _unset(workspace, store):
+                found.append(CheckFinding(kind="store unknown", where=store.id, problem=error.problem, fix=error.fix, stops=True))
+    return Checked(
+        policy=policy.version, stores=tuple(s.id for s in workspace.catalog.stores), findings=tuple(found), unchecked=tuple(unchecked)
+    )
+
+
+def check_store(workspace: Workspace, store: Store) -> list[CheckFinding]:
+    """One store against its live schema or buckets. Raises Unreachable or Uncountable."""
+    if store.kind == "postgresql":
+        return drift(store, workspace.live(store))
+    return list(_buckets(workspace, store))
+
+
+def _from(workspace: Workspace, policy: PolicyVersion) -> list[PolicyVersion]:
+    return [v for v in workspace.policies.versions if v.effective_on >= policy.effective_on]
+
+
+def _unset(workspace: Workspace, store: Store) -> bool:
+    for connection in (store.connection, store.check_connection, store.maintenance_connection):
+        try:
+            if connection is not None:
+                workspace.connections(connection)
+        except Unreachable:
+            return True
+    return False
+
+
+def _buckets(workspace: Workspace, store: Store) -> Iterator[CheckFinding]:
+    from lethe.stores.s3.client import answering
+
+    client = workspace.s3(store.connection)
+    exempt = {e.name for e in store.exempt}
+    mapped = {p.bucket for p in store.prefixes.values()}
+    with answering("(all)"):
+        there = {b["Name"] for b in client.list_buckets().get("Buckets", [])}
+    for bucket in sorted(there - mapped - exempt - _own_bucket(workspace)):
+        yield CheckFinding(
+            kind="bucket not mapped", where=bucket, problem="The bucket is not in the catalog.", fix="Add a prefix of it, or exempt it."
+        )
+    for name, prefix in store.prefixes.items():
+        if prefix.bucket not in there:
+            yield CheckFinding(
+                kind="table not in database",
+                where=name,
+                problem=f"There is no bucket {prefix.bucket}.",
+                fix="Remove it from the catalog, or find where it went.",
+                stops=True,
+            )
+    for exemption in store.exempt:
+        if exemption.name not in there:
+            yield CheckFinding(
+                kind="exemption of nothing",
+                where=f"{store.id} {exemption.name}",
+                problem="What is exempted is not there.",
+                fix="Remove the exemption.",
+            )
+    for bucket in sorted(mapped & there):
+        outside = _outside(client, bucket, [p.prefix for p in store.prefixes.values() if p.bucket == bucket], "")
+        if outside:
+            yield CheckFinding(
+                kind="objects outside prefixes",
+                where=bucket,
+                problem=f"{outside} folders or objects lie outside the prefixes of the catalog (not named here: a key may be personal).",
+                fix=f"List s3://{bucket}/ and map them.",
+            )
+
+
+def _own_bucket(workspace: Workspace) -> set[str]:
+    """Lethe's own bucket: it may lie in the same account, and holds ids and counts only (invariant 8)."""
+    try:
+        return {str(workspace.connections(settings.EVIDENCE_BUCKET).extra.get("bucket", ""))}
+    except Unreachable:
+        return set()
+
+
+def _outside(client: S3Client, bucket: str, prefixes: list[str], here: str) -> int:
+    """How many folders and objects under `here` no prefix covers. Asks for folders only; goes down where a prefix lies deeper."""
+    from lethe.stores.s3.client import answering
+
+    if any(here.startswith(p) for p in prefixes):
+        return 0
+    count = 0
+    with answering(bucket):
+        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=here, Delimiter="/"):
+            keys = {o["Key"] for o in page.get("Versions", [])} | {o["Key"] for o in page.get("DeleteMarkers", [])}
+            count += sum(not any(k.startswith(p) for p in prefixes) for k in keys)
+            for folder in (f["Prefix"] for f in page.get("CommonPrefixes", [])):
+                if any(folder.startswith(p) for p in prefixes):
+                    continue
+                count += _outside(client, bucket, prefixes, folder) if any(p.startswith(folder) for p in prefixes) else 1
+    return count

@@ -1,0 +1,31 @@
+"""`lethe check`."""
+
+from __future__ import annotations
+
+import typer
+
+from lethe.cli.output import AsJson, print_json, print_table, say
+
+
+def check(as_json: AsJson = False) -> None:
+    """Compares policy and catalog with each other and with every live store. Exit 0 only when clean; 2 when a store did not answer."""
+    from lethe.check import check as run
+    from lethe.instants import now
+    from lethe.workspace import Workspace
+
+    with Workspace.open() as workspace:
+        checked = run(workspace, on=now().date())
+    if as_json:
+        print_json({"clean": checked.clean, **checked.model_dump(mode="json")})
+    else:
+        if checked.findings:
+            rows = [(f.kind, f.where, f.problem, f.fix) for f in checked.findings]
+            print_table(f"{len(rows)} findings", ("what", "where", "problem", "what to do"), rows)
+        for store in checked.unchecked:
+            say(f"{store.store} could not be checked. {store.problem} {store.fix}")
+        if checked.clean:
+            say(f"Clean: policy {checked.policy}, stores {', '.join(checked.stores)}.")
+    if checked.unchecked:
+        raise typer.Exit(2)
+    if checked.findings:
+        raise typer.Exit(1)

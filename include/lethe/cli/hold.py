@@ -1,0 +1,134 @@
+"""`lethe hold add|list|lift`."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lethe.cli.output import AsJson, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from lethe.control.holds import Hold
+    from lethe.workspace import Workspace
+
+hold = typer.Typer(help="Legal holds and restrictions: what keeps a row that is due.", no_args_is_help=True)
+
+
+@hold.command()
+def add(
+    reason: Annotated[str, typer.Option(help="litigation, investigation, audit, tax_inspection, authority_request, restriction.")],
+    dataset: Annotated[str | None, typer.Option(help="A dataset of the catalog.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="A tenant's key.")] = None,
+    person: Annotated[str | None, typer.Option(help="DATASET:KEY, such as users:123; never a name or an address.")] = None,
+    since: Annotated[str | None, typer.Option(help="Rows whose clock is at or after this instant, with its zone.")] = None,
+    until: Annotated[str | None, typer.Option(help="Rows whose clock is before this instant, with its zone.")] = None,
+    review_on: Annotated[
+        str | None, typer.Option(help="The day on which it is looked at again (2027-06-30). None is a red finding.")
+    ] = None,
+    starts_on: Annotated[str | None, typer.Option(help="Its first day; today when left out.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Who answers for it: a login; yours when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Adds a hold. It is accepted once the batches that run now are over, and wins over every later one."""
+    from lethe import settings
+    from lethe.control.holds import add_hold
+    from lethe.instants import now
+    from lethe.workspace import Workspace
+
+    at = now()
+    with Workspace.open() as workspace, workspace.control.begin() as connection:
+        made = add_hold(
+            connection,
+            reason=reason,
+            owner=owner or getpass.getuser(),
+            starts_on=_day(starts_on, "--starts-on") or at.date(),
+            review_on=_day(review_on, "--review-on"),
+            digest_key=settings.digest_key(workspace.connections(settings.CONTROL)),
+            dataset=dataset,
+            tenant=tenant,
+            person=_person(person, workspace),
+            since=_instant(since, "--since"),
+            until=_instant(until, "--until"),
+            datasets=set(workspace.catalog.datasets()),
+            at=at,
+        )
+    print_json(_object(made)) if as_json else say(f"Hold {made.scope.id} added.")
+
+
+@hold.command("list")
+def list_(
+    everything: Annotated[bool, typer.Option("--all", help="The lifted ones too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the holds; those without a review date, or past it, are findings (their rows are kept all the same)."""
+    from lethe.control.holds import hold_findings, list_holds
+    from lethe.instants import now
+    from lethe.workspace import Workspace
+
+    with Workspace.open() as workspace, workspace.control.connect() as connection:
+        found = list_holds(connection, lifted=everything)
+    red = {f.hold: f.problem for f in hold_findings(found, now().date())}
+    if as_json:
+        print_json({"holds": [{**_object(h), "finding": red.get(h.scope.id)} for h in found]})
+        return
+    rows = [(h.scope.id, _scope(h), h.reason, h.owner, h.starts_on, h.review_on, h.lifted_at, red.get(h.scope.id, "")) for h in found]
+    print_table("Holds", ("id", "keeps", "reason", "owner", "from", "review", "lifted", "finding"), rows)
+
+
+@hold.command()
+def lift(
+    hold_id: Annotated[int, typer.Argument(metavar="ID", help="The hold's number.")],
+    by: Annotated[str | None, typer.Option("--by", help="Your login; that of this machine when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lifts a hold: its rows may go again."""
+    from lethe.control.holds import lift_hold
+    from lethe.workspace import Workspace
+
+    with Workspace.open() as workspace, workspace.control.begin() as connection:
+        lifted = lift_hold(connection, hold_id, by=by or getpass.getuser())
+    print_json(_object(lifted)) if as_json else say(f"Hold {hold_id} lifted.")
+
+
+def _object(found: Hold) -> dict[str, Any]:
+    return {"id": found.scope.id, **found.model_dump(mode="json")}
+
+
+def _scope(found: Hold) -> str:
+    scope = found.scope
+    parts = {"dataset": scope.dataset, "tenant": scope.tenant, "person": ":".join(scope.person) if scope.person else None}
+    parts |= {"since": scope.since.isoformat() if scope.since else None, "until": scope.until.isoformat() if scope.until else None}
+    return ", ".join(f"{k} {v}" for k, v in parts.items() if v)
+
+
+def _person(text: str | None, workspace: Workspace) -> tuple[str, str] | None:
+    from lethe.errors import HoldRefused
+
+    if text is None:
+        return None
+    dataset, colon, key = text.partition(":")
+    identities = sorted({i for s in workspace.catalog.stores for i in s.identities})
+    if not colon or dataset not in identities:
+        raise HoldRefused("A person is DATASET:KEY.", fix=f"Datasets of persons: {', '.join(identities)}.")
+    return dataset, key
+
+
+def _day(text: str | None, option: str) -> date | None:
+    from lethe.errors import HoldRefused
+
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise HoldRefused(f"{option} is no day.", fix="Write it as 2027-06-30.") from None
+
+
+def _instant(text: str | None, option: str) -> datetime | None:
+    from lethe.errors import HoldRefused
+
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise HoldRefused(f"{option} is no instant.", fix="Write it as 2026-01-01T00:00:00+01:00.") from None

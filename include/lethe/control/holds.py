@@ -1,0 +1,232 @@
+"""Legal holds and restrictions: what keeps a row that is due. A hold that was accepted wins over every later batch.
+
+Adding a hold takes the advisory lock (7211, 2) alone; a batch takes it shared, reads the holds, and keeps it until its source
+transaction has ended. So a hold is accepted before a batch looks, or after the batch is over, never between (invariant 1).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from datetime import date, datetime
+from enum import StrEnum
+from typing import Literal
+
+from sqlalchemy import Connection, func, select
+
+from lethe.control.tables import holds
+from lethe.errors import HoldRefused, UnknownName
+from lethe.evidence.ledger import append
+from lethe.evidence.record import keyed_digest
+from lethe.frozen import Frozen
+from lethe.instants import now
+from lethe.plan.model import HoldScope
+
+HOLDS_LOCK = (7211, 2)
+_LOGIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
+_KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$")
+
+
+class HoldReason(StrEnum):
+    """Why the rows must stay: a choice, no free text."""
+
+    LITIGATION = "litigation"
+    INVESTIGATION = "investigation"
+    AUDIT = "audit"
+    TAX_INSPECTION = "tax_inspection"
+    AUTHORITY_REQUEST = "authority_request"
+    RESTRICTION = "restriction"
+
+
+class Hold(Frozen):
+    """A hold as stored: what it keeps, why, who answers for it, and when it must be looked at again."""
+
+    scope: HoldScope
+    reason: HoldReason
+    owner: str
+    starts_on: date
+    review_on: date | None
+    added_at: datetime
+    lifted_at: datetime | None = None
+    lifted_by: str | None = None
+
+
+class HoldFinding(Frozen):
+    """A hold that nobody looks after. Its rows are still kept; the report shows it red."""
+
+    hold: int
+    owner: str
+    problem: Literal["no review date", "review date is past"]
+    review_on: date | None
+
+
+def batch_gate(connection: Connection) -> None:
+    """Keeps holds from being added until the caller's transaction in `lethe_db` ends. Taken before the holds are read."""
+    connection.execute(select(func.pg_advisory_xact_lock_shared(*HOLDS_LOCK)))
+
+
+def add_hold(
+    connection: Connection,
+    *,
+    reason: str,
+    owner: str,
+    starts_on: date,
+    review_on: date | None,
+    digest_key: bytes,
+    dataset: str | None = None,
+    tenant: str | None = None,
+    person: tuple[str, str] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    datasets: Collection[str] | None = None,
+    at: datetime | None = None,
+) -> Hold:
+    """Adds a hold and its evidence in the caller's transaction, after the batches that run now are over.
+
+    `person` is an identity dataset and a key; `datasets` the names the catalog knows (None: not checked here). Raises
+    HoldRefused when it would keep nothing, has no owner, or its dates make no sense; UnknownName for a dataset not mapped.
+    """
+    at = at or now()
+    _check(reason=reason, owner=owner, dataset=dataset, tenant=tenant, person=person, since=since, until=until, datasets=datasets)
+    if review_on is not None and review_on < starts_on:
+        raise HoldRefused("A hold's review date lies before its start.", fix="Give a review date on or after the start.")
+    keyed = keyed_digest(digest_key, *person) if person else None
+    connection.execute(select(func.pg_advisory_xact_lock(*HOLDS_LOCK)))
+    values = {
+        "dataset": dataset,
+        "tenant": tenant,
+        "person_dataset": person[0] if person else None,
+        "person_key": person[1] if person else None,
+        "since": since,
+        "until": until,
+        "reason": reason,
+        "owner": owner,
+        "starts_on": starts_on,
+        "review_on": review_on,
+        "added_at": at,
+    }
+    hold_id = connection.execute(holds.insert().values(values).returning(holds.c.id)).scalar_one()
+    body = {
+        "hold": hold_id,
+        "dataset": dataset,
+        "tenant": tenant,
+        "person_dataset": person[0] if person else None,
+        "person_digest": keyed,
+        "since": since.isoformat() if since else None,
+        "until": until.isoformat() if until else None,
+        "reason": reason,
+        "owner": owner,
+        "starts_on": starts_on.isoformat(),
+        "review_on": review_on.isoformat() if review_on else None,
+    }
+    append(connection, "hold.added", body, run=f"hold:{hold_id}", at=at)
+    return hold_of(connection, hold_id)
+
+
+def lift_hold(connection: Connection, hold_id: int, *, by: str, at: datetime | None = None) -> Hold:
+    """Lifts a hold, with its evidence; UnknownName when there is none, HoldRefused when it is lifted already or `by` is no login."""
+    at = at or now()
+    _check_login(by)
+    hold = hold_of(connection, hold_id)
+    lifted = holds.update().where(holds.c.id == hold_id, holds.c.lifted_at.is_(None)).values(lifted_at=at, lifted_by=by)
+    if connection.execute(lifted).rowcount != 1:
+        raise HoldRefused(f"Hold {hold_id} is lifted already.", fix="`lethe hold list --all` shows when and by whom.")
+    append(connection, "hold.lifted", {"hold": hold_id, "by": by, "reason": hold.reason.value}, run=f"hold:{hold_id}", at=at)
+    return hold_of(connection, hold_id)
+
+
+def hold_of(connection: Connection, hold_id: int) -> Hold:
+    """The hold of that id; UnknownName when there is none."""
+    found = _read(connection, holds.c.id == hold_id)
+    if not found:
+        raise UnknownName(f"There is no hold {hold_id}.", fix="`lethe hold list` shows them.")
+    return found[0]
+
+
+def list_holds(connection: Connection, *, lifted: bool = False) -> tuple[Hold, ...]:
+    """The holds that are not lifted, future ones included; the lifted ones too when asked for. Oldest first."""
+    return _read(connection, None if lifted else holds.c.lifted_at.is_(None))
+
+
+def active_scopes(connection: Connection, on: date) -> tuple[HoldScope, ...]:
+    """What is kept on that day. `on` is today, never a run's `as_of`: a run as of last month obeys the holds of today.
+
+    A hold past its review date keeps its rows all the same.
+    """
+    return tuple(h.scope for h in _read(connection, holds.c.lifted_at.is_(None) & (holds.c.starts_on <= on)))
+
+
+def hold_findings(found: Collection[Hold], on: date) -> tuple[HoldFinding, ...]:
+    """The holds without a review date, or past it on that day. Pure."""
+    findings = []
+    for hold in found:
+        if hold.lifted_at is None and (hold.review_on is None or hold.review_on < on):
+            problem: Literal["no review date", "review date is past"] = (
+                "no review date" if hold.review_on is None else "review date is past"
+            )
+            findings.append(HoldFinding(hold=hold.scope.id, owner=hold.owner, problem=problem, review_on=hold.review_on))
+    return tuple(findings)
+
+
+def _check(
+    *,
+    reason: str,
+    owner: str,
+    dataset: str | None,
+    tenant: str | None,
+    person: tuple[str, str] | None,
+    since: datetime | None,
+    until: datetime | None,
+    datasets: Collection[str] | None,
+) -> None:
+    if not (dataset or tenant or person or since or until):
+        raise HoldRefused(
+            "A hold without a scope would keep everything, or nothing.", fix="Give a dataset, a tenant, a person or a range of dates."
+        )
+    if reason not in set(HoldReason):
+        raise HoldRefused("That is no reason for a hold.", fix=f"Choose one of: {', '.join(HoldReason)}.")
+    _check_login(owner)
+    if any(instant is not None and instant.tzinfo is None for instant in (since, until)):
+        raise HoldRefused("A hold's range has no time zone.", fix="Write it as 2026-01-01T00:00:00+01:00.")
+    if since and until and until <= since:
+        raise HoldRefused("A hold's range ends before it begins.", fix="Give `since` before `until`.")
+    if any(key is not None and not _KEY.match(key) for key in (tenant, person[1] if person else None)):
+        raise HoldRefused(
+            "A tenant or person is named by a key of its dataset, never by a name or an address.", fix="Give the key, such as 123."
+        )
+    for name in (dataset, person[0] if person else None):
+        if name is not None and datasets is not None and name not in datasets:
+            raise UnknownName(f"The catalog has no dataset {name!r}.", fix="`lethe check` lists them.")
+
+
+def _check_login(name: str) -> None:
+    if not _LOGIN.match(name):
+        raise HoldRefused(
+            "A hold needs somebody who answers for it, named by a login.", fix="Give a login such as j.dupont, not an address."
+        )
+
+
+def _read(connection: Connection, condition: object) -> tuple[Hold, ...]:
+    query = select(holds).order_by(holds.c.id)
+    if condition is not None:
+        query = query.where(condition)  # type: ignore[arg-type]
+    return tuple(
+        Hold(
+            scope=HoldScope(
+                id=r.id,
+                dataset=r.dataset,
+                tenant=r.tenant,
+                person=(r.person_dataset, r.person_key) if r.person_key is not None else None,
+                since=r.since,
+                until=r.until,
+            ),
+            reason=HoldReason(r.reason),
+            owner=r.owner,
+            starts_on=r.starts_on,
+            review_on=r.review_on,
+            added_at=r.added_at,
+            lifted_at=r.lifted_at,
+            lifted_by=r.lifted_by,
+        )
+        for r in connection.execute(query)
+    )

@@ -1,0 +1,185 @@
+"""Lethe's own database: what is planned, running, held, approved and proven. Migrations create it (`control/migrations`).
+
+Who may do what: `lethe_owner` migrates; `lethe_runtime` works, and may only insert into and select from `ledger`;
+`lethe_approver` reads plans and inserts approvals and their evidence.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from lethe.evidence.table import SCHEMA as SCHEMA
+from lethe.evidence.table import ledger as ledger
+from lethe.evidence.table import metadata as metadata
+
+Instant = DateTime(timezone=True)
+_now = text("now()")
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("as_of", Instant, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("made_at", Instant, nullable=False, server_default=_now),
+)
+
+plan_counts = Table(
+    "plan_counts",
+    metadata,
+    Column("plan", Text, ForeignKey(plans.c.digest), primary_key=True),
+    Column("attempt", Integer, primary_key=True, comment="counts are taken anew for each run of the same plan"),
+    Column("step", Text, primary_key=True),
+    Column("counts", JSONB, nullable=False),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'"), comment="histogram, snapshot, fingerprint of the due keys"),
+    Column("keys", LargeBinary, comment="the due rows' keys at plan time, compressed; needed to count changed rows one by one"),
+    Column("counted_at", Instant, nullable=False, server_default=_now),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("plan", Text, ForeignKey(plans.c.digest), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state in ('planned','waiting','passed','purging','verifying','finished','failed','refused')"),
+        nullable=False,
+    ),
+    Column("pace", Text, nullable=False, server_default="full"),
+    Column("started_at", Instant, nullable=False, server_default=_now),
+    Column("finished_at", Instant),
+    Column("outcome", Text, CheckConstraint("outcome in ('clean','survivors','unknown')")),
+    Column("interruptions", Integer, nullable=False, server_default="0"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("plan", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", Text, CheckConstraint("state in ('intent','committed','rolled_back','unknown')"), nullable=False),
+    Column("technique", Text, nullable=False),
+    Column("range", JSONB, nullable=False, comment="the window's bounds: clock instants, blocks, keys; never personal data"),
+    Column("xid", BigInteger, comment="pg_current_xact_id() of the source's transaction"),
+    Column("backend", Integer, comment="pid of the source's backend, so that recovery can end or await it"),
+    Column("backend_start", Instant),
+    Column("rows", BigInteger),
+    Column(
+        "details", JSONB, nullable=False, server_default=text("'{}'"), comment="fingerprint of the deleted keys, arrived, per-key errors"
+    ),
+    Column("began_at", Instant, nullable=False, server_default=_now),
+    Column("ended_at", Instant),
+    UniqueConstraint("plan", "attempt", "step", "number"),
+)
+
+step_results = Table(
+    "step_results",
+    metadata,
+    Column("plan", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("outcome", Text, CheckConstraint("outcome in ('clean','survivors','unknown')"), nullable=False),
+    Column("level", Text, CheckConstraint("level in ('L0','L1','L2','L3','L4')")),
+    Column(
+        "terms",
+        JSONB,
+        nullable=False,
+        comment="planned, arrived, deleted, held, changed, blocked, failed, survivors, quarantined: each counted on its own",
+    ),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("verified_at", Instant, nullable=False, server_default=_now),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("store", Text, primary_key=True),
+    Column("plan", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("holder", Text, nullable=False),
+    Column("taken_at", Instant, nullable=False, server_default=_now),
+    Column("expires_at", Instant, nullable=False),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("dataset", Text),
+    Column("tenant", Text),
+    Column("person_dataset", Text),
+    Column("person_key", Text),
+    Column("since", Instant),
+    Column("until", Instant),
+    Column(
+        "reason",
+        Text,
+        CheckConstraint("reason in ('litigation','investigation','audit','tax_inspection','authority_request','restriction')"),
+        nullable=False,
+    ),
+    Column("owner", Text, nullable=False),
+    Column("starts_on", Date, nullable=False),
+    Column("review_on", Date),
+    Column("added_at", Instant, nullable=False, server_default=_now),
+    Column("lifted_at", Instant),
+    Column("lifted_by", Text),
+    CheckConstraint("num_nonnulls(dataset, tenant, person_key, since, until) > 0", name="a_hold_has_a_scope"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("plan", Text, ForeignKey(plans.c.digest), nullable=False),
+    Column("approver", Text, nullable=False, comment="a login or a user id, never an address"),
+    Column(
+        "channel",
+        Text,
+        CheckConstraint("channel in ('credentials','airflow')"),
+        nullable=False,
+        comment="credentials: the approver's own database login; airflow: answered in Airflow's UI and recorded by the run",
+    ),
+    Column("recorded_by", Text, nullable=False, server_default=text("session_user"), comment="the database login; set by a trigger"),
+    Column("responded_at", Instant, comment="airflow only: the instant of the answer"),
+    Column(
+        "reason",
+        Text,
+        CheckConstraint(
+            "reason in ('first_run','backlog','policy_change','expected','reviewed',"
+            "'not_expected','wrong_policy','wrong_data','no_answer')",
+        ),
+        nullable=False,
+    ),
+    Column("approved", Boolean, nullable=False, server_default=text("true"), comment="false: refused"),
+    Column("ceilings", JSONB, nullable=False, comment="step -> rows seen when it was approved; a run above them waits again"),
+    Column("given_at", Instant, nullable=False, server_default=_now),
+    CheckConstraint("(channel = 'airflow') = (responded_at is not null)", name="an_answer_in_airflow_has_its_instant"),
+)
+
+maintenance = Table(
+    "maintenance",
+    metadata,
+    Column("task", Text, primary_key=True, comment="airflow-clean"),
+    Column("succeeded_at", Instant, nullable=False),
+)

@@ -1,0 +1,112 @@
+"""Errors are named for the false claim they prevent, and say what to do next. They never carry personal data."""
+
+from __future__ import annotations
+
+
+class LetheError(Exception):
+    """Base of every error that an operator is meant to read: what is wrong, then what to do about it."""
+
+    def __init__(self, problem: str, *, fix: str = "") -> None:
+        self.problem = problem
+        self.fix = fix
+        super().__init__(f"{problem} {fix}".strip())
+
+
+class InvalidFile(LetheError):
+    """A policy or catalog file cannot be taken as it stands; the text carries file, line and the fix."""
+
+
+class UnknownName(LetheError):
+    """A rule, dataset, store or step was named that does not exist."""
+
+
+class NotInForce(LetheError):
+    """No policy version is in force on the date asked."""
+
+
+class Unreachable(LetheError):
+    """A database or object store did not answer; nothing may be claimed about it."""
+
+
+class Uncountable(LetheError):
+    """A set could not be counted: its number is unknown, which is not zero."""
+
+
+class PartialView(Uncountable):
+    """A query could see only part of a table, so its count would be a hopeful one."""
+
+
+class BadAsOf(LetheError):
+    """`as_of` has no time zone or lies in the future."""
+
+
+class NotApproved(LetheError):
+    """A plan goes beyond its guard and no named person approved it."""
+
+
+class StoreBusy(LetheError):
+    """Another run holds the lease of a store."""
+
+
+class WrongCount(LetheError):
+    """What was deleted is not what the batch says; never retried."""
+
+
+class EvidenceRefused(LetheError):
+    """A record would put personal data, or something that is not evidence, where nothing can ever be taken out."""
+
+
+class HoldRefused(LetheError):
+    """A hold keeps nothing, or nobody answers for it."""
+
+
+class PlanAltered(LetheError):
+    """The stored plan is not the plan of that digest."""
+
+
+class OutOfTurn(LetheError):
+    """A run would go on to a state that its present one does not lead to."""
+
+
+class ObjectErrors(LetheError):
+    """An object store answered 200 and refused some of the objects: those are still there."""
+
+
+class StillLocked(LetheError):
+    """Rows or a table stayed locked by somebody else: what is due there was not deleted."""
+
+
+class StatementEnded(LetheError):
+    """A statement was ended before it was done, by its time limit or by a person: its batch did not happen."""
+
+
+class StoreFull(LetheError):
+    """A database has no room left to work: its batch did not happen."""
+
+
+class InDoubt(LetheError):
+    """A database cannot say whether a batch committed: its rows are neither deleted nor kept, but unknown."""
+
+
+class ReportNotWritten(LetheError):
+    """A report is not on disk, whole."""
+
+
+class Drifted(LetheError):
+    """The catalog describes a database that is not the one that is there: a plan on it would rest on something untrue."""
+
+
+class PurgeFailed(LetheError):
+    """Steps of a group were not finished: what is due in them may still be there."""
+
+
+class NotClean(LetheError):
+    """A run is over and not clean: due rows are left, or it is not known whether any are."""
+
+
+class MissedRun(LetheError):
+    """The nightly run did not come, so silence would be read as health."""
+
+
+class AuditFailed(LetheError):
+    """The audit found what the nightly runs do not see: drift, or rows that should be gone."""

@@ -1,0 +1,49 @@
+"""What a check found wrong: a value that people read in a table and machines read as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lethe.frozen import Frozen
+
+Kind = Literal[
+    "bucket not mapped",
+    "category without dataset",
+    "category without rule",
+    "clock not defined",
+    "clock without index",
+    "column not in database",
+    "column not mapped",
+    "dangling relation",
+    "digest of text",
+    "exemption expired",
+    "exemption of nothing",
+    "guessed category",
+    "key is not unique",
+    "kind of clock",
+    "name not known",
+    "objects outside prefixes",
+    "path leads nowhere",
+    "path without index",
+    "personal column not covered",
+    "purpose not known",
+    "quote not in text",
+    "relation not mapped",
+    "role differs",
+    "store unknown",
+    "table not in database",
+    "table not mapped",
+]
+
+
+class CheckFinding(Frozen):
+    """One thing that a person has to put right. Holds names only, never a value of a row.
+
+    `stops` says that a run over the dataset named in `where` would rest on something untrue, so it must not start.
+    """
+
+    kind: Kind
+    where: str
+    problem: str
+    fix: str
+    stops: bool = False

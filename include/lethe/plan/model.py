@@ -1,0 +1,139 @@
+"""The plan: the frozen list of what a run will do. A plan is a value: printable, storable, hashable.
+
+Its digest is the run's identity. It covers `as_of`, the hashes of policy and catalog, and each step's rule, store, predicate
+and cutoff; not counts, pace, technique, dry run or the time (invariant 12).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from lethe.catalog.model import Clock, Condition, ObjectClock, Path
+from lethe.frozen import Frozen, digest
+
+
+class ContractShield(Frozen):
+    """A live contract of the row's tenant keeps the row: the path to the contracts, and the columns that say which live."""
+
+    through: Path
+    started: str
+    ended: str
+
+
+class Predicate(Frozen):
+    """Which rows of a table are due: compiled to SQL twice, by readers that share nothing (invariant 5)."""
+
+    clock: Clock
+    cutoff: AwareDatetime
+    start_of_service: AwareDatetime
+    as_of: AwareDatetime
+    zone: str = Field(default="UTC", description="The policy's time zone: the dates of `stored_as: date` are local dates there.")
+    subset: tuple[Condition, ...] = ()
+    shield: ContractShield | None = None
+
+
+class ObjectPredicate(Frozen):
+    """Which objects of a prefix are due."""
+
+    bucket: str
+    prefix: str
+    clock: ObjectClock
+    cutoff: AwareDatetime
+    start_of_service: AwareDatetime
+    as_of: AwareDatetime
+    zone: str
+
+
+class Step(Frozen):
+    """One rule over one dataset.
+
+    `waiting_for` names what the rule still needs (an archive, a record of return, a warning): such a step never acts.
+    """
+
+    id: str
+    rule: str
+    promise: str
+    dataset: str | None
+    store: str | None
+    predicate: Predicate | ObjectPredicate | None
+    waiting_for: tuple[str, ...] = ()
+    period: str = Field(
+        default="", description="The rule's period as written (P12M), so that the next plan can tell that it was shortened."
+    )
+
+    @property
+    def acts(self) -> bool:
+        """Will this step delete anything?"""
+        return self.predicate is not None and not self.waiting_for
+
+
+class Plan(Frozen):
+    """What a run will do, as of one instant, under one version of the policy and one catalog."""
+
+    as_of: AwareDatetime
+    policy_version: str
+    policy_digest: str
+    text_sha256: str
+    catalog_digest: str
+    rules: tuple[str, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the plan: the identity of the run that carries it out."""
+        return digest(self)
+
+    def step(self, step_id: str) -> Step:
+        """The step of that id; StopIteration when there is none."""
+        return next(s for s in self.steps if s.id == step_id)
+
+
+class Counts(Frozen):
+    """What one counting query found for a step. `due` = rows that the clock says must go; of them `held` are under a hold or
+    a restriction and `blocked` are referred to by a row that stays; quarantined clocks are never due."""
+
+    total: int
+    due: int
+    held: int = 0
+    blocked: int = 0
+    quarantined_null: int = 0
+    quarantined_future: int = 0
+    quarantined_early: int = 0
+    oldest: AwareDatetime | None = None
+
+    @property
+    def deletable(self) -> int:
+        """Rows that would be deleted if nothing changed until then: due, neither held nor blocked."""
+        return self.due - self.held - self.blocked
+
+    @property
+    def quarantined(self) -> int:
+        """Rows whose clock cannot be believed."""
+        return self.quarantined_null + self.quarantined_future + self.quarantined_early
+
+
+class Finding(Frozen):
+    """A step of a plan that goes beyond its guard, and which limit it passed."""
+
+    step: str
+    limit: Literal["share", "rows", "usual", "shortened", "approved ceiling"]
+    value: float
+    allowed: float
+
+
+class HoldScope(Frozen):
+    """Rows that a hold keeps. Everything that is given must match; nothing given is refused by `lethe hold add`.
+
+    `person` is an identity dataset and a key (`users`, `123`), never an e-mail; `tenant` a tenant's key.
+    `since` and `until` bound the clock of the rule that would delete the row.
+    """
+
+    id: int
+    dataset: str | None = None
+    tenant: str | None = None
+    person: tuple[str, str] | None = None
+    since: datetime | None = None
+    until: datetime | None = None

@@ -1,0 +1,139 @@
+"""The policy as values: one dated version of the published text, its rules, its promises. Pure: no clock, no I/O."""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from lethe.frozen import Frozen, digest
+from lethe.policy.period import Period
+
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$", max_length=80)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Role(StrEnum):
+    """Whose data it is (GDPR Article 4): the company's own about people, or what its customers store with it."""
+
+    CONTROLLER = "controller"
+    PROCESSOR = "processor"
+
+
+class Need(StrEnum):
+    """What a rule needs before it may act. A rule with an unmet need does not run at all, and the plan says so."""
+
+    ARCHIVE = "archive"
+    RETURN_RECORD = "return_record"
+    WARNING = "warning"
+    REQUESTS = "requests"
+    INCIDENTS = "incidents"
+    PROCESSORS = "processors"
+    SEALED_SEGMENTS = "sealed_segments"
+    BACKUPS = "backups"
+    CONTRACT_END = "contract_end"
+
+
+class Archive(Frozen):
+    """What a law keeps after the retention period: for how long, under which law, on which ground."""
+
+    period: Period
+    law: str
+    ground: Literal["obligation", "claims"]
+
+
+class Guard(Frozen):
+    """Beyond this a step waits for a named person: its share of the table (0 to 1), its number of rows, and how many
+    times the 95th percentile of its own past runs."""
+
+    max_share: float = Field(gt=0, le=1)
+    max_rows: int = Field(gt=0)
+    max_times_usual: int = Field(default=10, gt=1)
+
+
+class Rule(Frozen):
+    """What happens to a category of data: by which clock, after which period, under which law."""
+
+    id: Id
+    promise: Id
+    quote: str | None = Field(
+        default=None, description="Words of the published text that this rule keeps. None: a period that is applied but not published."
+    )
+    category: Id = Field(description="The retention category of the catalog that this rule covers.")
+    subset: Id | None = Field(default=None, description="A named subset of rows that the datasets of the category define.")
+    role: Role
+    clock: Id = Field(description="A named clock that the datasets of the category define.")
+    period: Period
+    then: Literal["delete", "archive"] = "delete"
+    archive: Archive | None = None
+    live_contract: Literal["ignored", "keeps"] = Field(
+        default="ignored", description="keeps: while a contract of the row's tenant lives, the row is not due."
+    )
+    needs: tuple[Need, ...] = ()
+    guard: Guard | None = None
+    why: str = Field(description="The law, the authority's text or the company's own choice behind the period.")
+
+    @model_validator(mode="after")
+    def _archive_is_named(self) -> Rule:
+        if (self.then == "archive") != (self.archive is not None):
+            raise ValueError("`then: archive` needs an `archive:` block with period, law and ground, and nothing else has one")
+        if self.then == "archive" and Need.ARCHIVE not in self.needs:
+            raise ValueError("a rule that archives must list `archive` under `needs`")
+        return self
+
+
+class Promise(Frozen):
+    """A sentence of the policy and what keeping it means."""
+
+    id: Id
+    quotes: tuple[str, ...] = Field(description="The sentence or sentences, word for word (white space aside).")
+    means: str
+    proof: str
+
+
+class PolicyVersion(Frozen):
+    """One dated version of the published text with everything that hangs on it."""
+
+    company: str
+    published_on: date
+    effective_on: date
+    time_zone: str
+    authority: str
+    text_file: str = "policy.txt"
+    text_sha256: Sha256
+    backup_window: Period
+    guard: Guard
+    rules: tuple[Rule, ...]
+    promises: tuple[Promise, ...]
+    unbound: tuple[str, ...] = Field(default=(), description="Documents the text refers to that are not here.")
+    representative: str | None = Field(
+        default=None, description="The representative in the Union (GDPR Article 27); none is written out as null."
+    )
+    transfers: tuple[str, ...] = Field(default=(), description="Transfers to third countries, each with its safeguard (GDPR Chapter V).")
+
+    @property
+    def version(self) -> str:
+        """The day it takes effect, which is also its folder's name."""
+        return self.effective_on.isoformat()
+
+    @property
+    def digest(self) -> str:
+        """sha256 over all of it, the text's own digest included."""
+        return digest(self)
+
+    def rule(self, rule_id: str) -> Rule:
+        """The rule of that id; KeyError when there is none."""
+        return next(r for r in self.rules if r.id == rule_id)
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> PolicyVersion:
+        for what, ids in (("rule", [r.id for r in self.rules]), ("promise", [p.id for p in self.promises])):
+            twice = sorted({i for i in ids if ids.count(i) > 1})
+            if twice:
+                raise ValueError(f"{what} id used twice: {', '.join(twice)}")
+        unknown = sorted({r.promise for r in self.rules} - {p.id for p in self.promises})
+        if unknown:
+            raise ValueError(f"rules name promises that do not exist: {', '.join(unknown)}")
+        return self

@@ -1,0 +1,267 @@
+"""One batch, from the gate to the closed intent. The order of the steps is the promise (invariants 1, 3 and 4):
+
+1. in `lethe_db`: shut out new holds (shared advisory lock), see that the lease is ours, read the holds;
+2. in the source: delete, and take back only counts, a fingerprint and the keys of young rows;
+3. in `lethe_db`: write and commit the intent, with the source's transaction and session;
+4. in the source: COMMIT;
+5. in `lethe_db`: close the intent, and let new holds in.
+
+A lock conflict or a lost connection rolls back and tries again, after recovery has said what became of the last try. Nothing else
+is tried again, least of all a wrong count.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+
+from lethe.control.holds import batch_gate
+from lethe.errors import InDoubt
+from lethe.plan.model import HoldScope
+from lethe.purge import intents
+from lethe.purge.context import PurgeContext
+from lethe.purge.faults import point
+from lethe.purge.intents import Backend, Counted
+from lethe.purge.lease import Lease, confirm, renew
+from lethe.purge.recover import recover
+from lethe.purge.sources import Sources, abandon, is_locked, is_lost
+from lethe.stores.postgres.delete import Outcome, Piece, Technique
+from lethe.stores.postgres.statistics import deleted_by_table, difference
+
+log = logging.getLogger(__name__)
+_BACKEND = text("select pg_backend_pid() as pid, backend_start from pg_stat_activity where pid = pg_backend_pid()")
+_HASHED = text("select bit_xor(hashint8extended(k, 0)) from unnest(cast(:keys as bigint[])) as k")
+
+
+class Runner:
+    """Runs the batches of one group of steps."""
+
+    def __init__(self, ctx: PurgeContext, sources: Sources, lease: Lease, steps: Sequence[str]) -> None:
+        """Opens nothing yet."""
+        self.ctx, self.sources, self.lease, self.all_steps = ctx, sources, lease, tuple(steps)
+        self._gate: Connection | None = None
+        self._book: Connection | None = None
+        self._backends: dict[int, Backend] = {}
+        self._renewed = time.monotonic()
+        self._numbers: dict[str, int] = {}
+
+    def start(self) -> None:
+        """Reads where the numbers of the batches stand."""
+        with self.book.begin():
+            self._numbers = intents.next_numbers(self.book, self.lease.plan, self.lease.attempt, self.all_steps)
+
+    @property
+    def gate(self) -> Connection:
+        """The session whose transaction keeps new holds out while a batch runs."""
+        if self._gate is None:
+            self._gate = self.ctx.control.connect()
+        return self._gate
+
+    @property
+    def book(self) -> Connection:
+        """The session that writes intents."""
+        if self._book is None:
+            self._book = self.ctx.control.connect()
+        return self._book
+
+    def close(self) -> None:
+        """Closes the sessions in `lethe_db`."""
+        for connection in (self._gate, self._book):
+            if connection is not None:
+                abandon(connection)
+        self._gate = self._book = None
+
+    def holds(self) -> tuple[HoldScope, ...]:
+        """The holds in force, read outside of a batch: for choosing, never for deleting."""
+        with self.book.begin():
+            return tuple(self.ctx.holds(self.book))
+
+    def guarded(self, work: Any) -> Any:
+        """Runs something that deletes nothing, again after a lock conflict or a lost connection."""
+        return self._retrying()(work)
+
+    def run(self, technique: Technique, cursor: Any) -> Outcome:
+        """One batch; its outcome once it is committed. Raises what `sources.in_words` knows, WrongCount, InDoubt, StoreBusy."""
+        doing: dict[str, Outcome] = {}
+
+        def once() -> Outcome:
+            if "outcome" in doing and self._committed(technique):
+                return doing["outcome"]
+            if "outcome" in doing:
+                doing.clear()
+                self._skip_used(technique)
+            return self._once(technique, cursor, doing)
+
+        try:
+            outcome: Outcome = self._retrying()(once)
+        except BaseException:
+            self._settle(doing)
+            raise
+        if outcome.rows:
+            for step in self._touched(outcome):
+                self._numbers[step] += 1
+        self._pause(outcome)
+        return outcome
+
+    def _retrying(self) -> Retrying:
+        limits = self.ctx.limits
+        return Retrying(
+            retry=retry_if_exception(lambda e: is_locked(e) or is_lost(e)),
+            stop=stop_after_attempt(limits.tries),
+            wait=wait_random_exponential(multiplier=0.02, max=limits.longest_wait),
+            before_sleep=lambda state: self._clean_up(state),
+            reraise=True,
+        )
+
+    def _clean_up(self, state: RetryCallState) -> None:
+        """After a lost connection every session is made anew; the next batch begins by resolving open intents, which may fail in the
+        same way and is then done again."""
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None and is_lost(error):
+            self._lost = True
+            self._drop()
+
+    _lost = False
+
+    def _drop(self) -> None:
+        self.close()
+        self.sources.close()
+        self._backends.clear()
+
+    def _resolve(self) -> None:
+        self._drop()
+        recover(self.ctx, self.sources, self.all_steps, self.ctx.control)
+        self._lost = False
+
+    def _settle(self, doing: dict[str, Outcome]) -> None:
+        """A batch that failed for good after its intent was written is closed at once; where that fails too, the next run does it."""
+        if "outcome" not in doing:
+            return
+        try:
+            self._resolve()
+        except (DBAPIError, psycopg.Error, InDoubt) as error:
+            log.warning("a batch stays open until the next run", extra={"error": type(error).__name__})
+
+    def _committed(self, technique: Technique) -> bool:
+        if self._lost:
+            self._resolve()
+        with self.book.begin():
+            states = {intents.state_of(self.book, self.lease.plan, self.lease.attempt, s, self._numbers[s]) for s in technique.steps} - {
+                None
+            }
+        return states == {"committed"}
+
+    def _once(self, technique: Technique, cursor: Any, doing: dict[str, Outcome]) -> Outcome:
+        if self._lost:
+            self._resolve()
+        began = time.monotonic()
+        source: Connection | None = None
+        gate = self.gate
+        try:
+            with gate.begin():
+                point("gate.open.before", gate)
+                batch_gate(gate)
+                confirm(gate, self.lease)
+                holds = tuple(self.ctx.holds(gate))
+                point("gate.open.after", gate)
+                source = self.sources.with_holds(technique.role, holds)
+                backend = self._backend(technique.role, source)
+                transaction = source.begin()
+                opened = time.monotonic()
+                before = deleted_by_table(source)
+                point("source.delete.before", source)
+                outcome = technique.batch(source, cursor, holds)
+                point("source.delete.after", source)
+                if not self._touched(outcome):
+                    transaction.rollback()
+                    return outcome
+                doing["outcome"] = outcome
+                numbers = {s: self._numbers[s] for s in self._touched(outcome)}
+                statistics = difference(before, deleted_by_table(source))
+                self._write(technique, outcome, numbers, backend, time.monotonic() - opened, statistics)
+                gate.execute(text("select 1"))
+                point("source.commit.before", source)
+                transaction.commit()
+                point("source.commit.after", source)
+                self._closed(numbers)
+            return outcome
+        except BaseException:
+            if source is not None and source.in_transaction() and not source.invalidated:
+                self.sources.drop(technique.role)
+            raise
+        finally:
+            self._worked = time.monotonic() - began
+
+    _worked = 0.0
+
+    def _touched(self, outcome: Outcome) -> list[str]:
+        """The steps that lost rows. A dropped partition that was empty is a batch too."""
+        return [p.step for p in outcome.pieces if p.rows or (outcome.xid is not None and outcome.technique is not None)]
+
+    def _skip_used(self, technique: Technique) -> None:
+        """A number whose batch was rolled back stays on record; the next try takes the next number."""
+        with self.book.begin():
+            self._numbers |= intents.next_numbers(self.book, self.lease.plan, self.lease.attempt, technique.steps)
+
+    def _write(
+        self, technique: Technique, outcome: Outcome, numbers: dict[str, int], backend: Backend, seconds: float, statistics: dict[str, int]
+    ) -> None:
+        counted = [self._count(p, outcome) for p in outcome.pieces if p.step in numbers]
+        book = self.book
+        with book.begin() as work:
+            point("intent.write.before", book)
+            intents.open_intents(
+                book,
+                self.lease.plan,
+                self.lease.attempt,
+                counted=counted,
+                numbers=numbers,
+                technique=outcome.technique or technique.name,
+                range_=outcome.range,
+                xid=outcome.xid or 0,
+                backend=backend,
+                seconds=seconds,
+                statistics=statistics,
+            )
+            if time.monotonic() - self._renewed > self.lease.seconds / 4:
+                renew(book, self.lease)
+                self._renewed = time.monotonic()
+            work.commit()
+            point("intent.write.after", book)
+
+    def _count(self, piece: Piece, outcome: Outcome) -> Counted:
+        """Looks the young rows up among the keys frozen at plan time: one that is not there has arrived since."""
+        known = self.ctx.known_keys(piece.step) if piece.young else None
+        new = [k for k in piece.young if k not in known] if known is not None else []
+        mark = piece.fingerprint
+        if new:
+            with self.book.begin():
+                mark ^= self.book.execute(_HASHED, {"keys": new}).scalar_one() or 0
+        return Counted(piece=piece, arrived=len(new), fingerprint=mark)
+
+    def _closed(self, numbers: dict[str, int]) -> None:
+        book = self.book
+        with book.begin() as work:
+            point("intent.close.before", book)
+            intents.close_intents(book, self.lease.plan, self.lease.attempt, numbers, "committed")
+            work.commit()
+            point("intent.close.after", book)
+
+    def _backend(self, role: str, source: Connection) -> Backend:
+        if id(source) not in self._backends:
+            with source.begin():
+                found = source.execute(_BACKEND).one()
+            self._backends = {id(source): Backend(role=role, pid=found.pid, start=found.backend_start)}
+        return self._backends[id(source)]
+
+    def _pause(self, outcome: Outcome) -> None:
+        """Gentle: sleeps as long as it worked, so that others have the machine half of the time."""
+        if self.ctx.pace == "gentle" and outcome.rows:
+            time.sleep(self._worked)

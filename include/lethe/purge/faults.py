@@ -1,0 +1,89 @@
+"""Named places at which a test breaks the purge: before and after every side effect.
+
+A point does nothing unless `LETHE_FAULTS` is set, to entries `name:kind:nth` joined by commas: at the nth passage of that point
+
+* `kill`: this process dies by SIGKILL;
+* `cut`: the connection of the side effect is cut, so that its next use fails;
+* `lost_ack`: the side effect was done, but its answer never arrives.
+
+`LETHE_FAULTS_LOG` names a file to which every point that is passed is appended, so that a test can say which were hit.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+_ANYWHERE = frozenset({"kill", "cut"})
+_COMMIT = frozenset({"kill", "cut", "lost_ack"})
+
+POINTS: dict[str, frozenset[str]] = {
+    "lease.take.before": _ANYWHERE,
+    "lease.take.after": _COMMIT,
+    "lease.release.before": _ANYWHERE,
+    "lease.release.after": _COMMIT,
+    "recover.end.before": _ANYWHERE,
+    "recover.end.after": _ANYWHERE,
+    "recover.close.before": _ANYWHERE,
+    "recover.close.after": _COMMIT,
+    "gate.open.before": _ANYWHERE,
+    "gate.open.after": _ANYWHERE,
+    "source.delete.before": _ANYWHERE,
+    "source.delete.after": _ANYWHERE,
+    "intent.write.before": _ANYWHERE,
+    "intent.write.after": _COMMIT,
+    "source.commit.before": _ANYWHERE,
+    "source.commit.after": _COMMIT,
+    "intent.close.before": _ANYWHERE,
+    "intent.close.after": _COMMIT,
+    "partition.drop.before": _ANYWHERE,
+    "partition.drop.after": _ANYWHERE,
+    "reclaim.vacuum.before": _ANYWHERE,
+    "reclaim.vacuum.after": _COMMIT,
+}
+"""Every point, and the kinds of fault that make sense there."""
+
+_passed: Counter[str] = Counter()
+
+
+def point(name: str, connection: Any = None) -> None:
+    """Breaks here if the environment says so; `connection` is the SQLAlchemy connection of the side effect.
+
+    A name that is not in POINTS is a KeyError, so that no point escapes the tests.
+    """
+    kinds = POINTS[name]
+    spec = os.environ.get("LETHE_FAULTS")
+    log = os.environ.get("LETHE_FAULTS_LOG")
+    if spec is None and log is None:
+        return
+    _passed[name] += 1
+    if log:
+        with open(log, "a", encoding="ascii") as file:
+            file.write(f"{name}\n")
+    for entry in filter(None, (spec or "").split(",")):
+        target, kind, nth = entry.split(":")
+        if target == name and int(nth) == _passed[name]:
+            if kind not in kinds:
+                raise ValueError(f"{kind} makes no sense at {name}")
+            _strike(kind, connection)
+
+
+def _strike(kind: str, connection: Any) -> None:
+    if kind == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    _cut(connection)
+    if kind == "lost_ack":
+        raise psycopg.OperationalError("the connection was cut before the answer arrived")
+
+
+def _cut(connection: Any) -> None:
+    """Both directions end, as when a cable is pulled; the server notices when it next reads."""
+    number = os.dup(connection.connection.driver_connection.fileno())
+    with socket.socket(fileno=number) as wire, suppress(OSError):
+        wire.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,129 @@
+"""The records of batches in `lethe_db`: written before the source commits, closed after it (invariant 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from lethe.control.tables import batches
+from lethe.plan.model import Step
+from lethe.purge.context import StepTotals
+from lethe.stores.postgres.delete import Piece
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A session of the source: recovery ends it before it asks what became of its transaction."""
+
+    role: str
+    pid: int
+    start: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """A piece with what the frozen keys said about its young rows."""
+
+    piece: Piece
+    arrived: int = 0
+    fingerprint: int = 0
+
+
+def next_numbers(connection: Connection, plan: str, attempt: int, steps: Sequence[str]) -> dict[str, int]:
+    """The next batch number of each step."""
+    query = select(batches.c.step, func.max(batches.c.number)).group_by(batches.c.step)
+    found = {row.step: row[1] for row in connection.execute(_mine(query, plan, attempt, steps))}
+    return {s: found.get(s, 0) + 1 for s in steps}
+
+
+def open_intents(
+    connection: Connection,
+    plan: str,
+    attempt: int,
+    *,
+    counted: Sequence[Counted],
+    numbers: Mapping[str, int],
+    technique: str,
+    range_: Mapping[str, Any],
+    xid: int,
+    backend: Backend,
+    seconds: float,
+    statistics: Mapping[str, int],
+) -> None:
+    """One row a step, all in the caller's transaction. `statistics`: what PostgreSQL itself counted as deleted, by table."""
+    rows = [
+        {
+            "plan": plan,
+            "attempt": attempt,
+            "step": c.piece.step,
+            "number": numbers[c.piece.step],
+            "state": "intent",
+            "technique": technique,
+            "range": dict(range_),
+            "xid": xid,
+            "backend": backend.pid,
+            "backend_start": backend.start,
+            "rows": c.piece.rows,
+            "details": {
+                "fingerprint": c.fingerprint,
+                "arrived": c.arrived,
+                "role": backend.role,
+                "seconds": round(seconds, 4),
+                "statistics": dict(statistics),
+            },
+        }
+        for c in counted
+    ]
+    connection.execute(batches.insert(), rows)
+
+
+def close_intents(connection: Connection, plan: str, attempt: int, numbers: Mapping[str, int], state: str) -> None:
+    """What became of the batch: committed, rolled_back or unknown."""
+    for step, number in numbers.items():
+        mine = (batches.c.plan == plan) & (batches.c.attempt == attempt) & (batches.c.step == step) & (batches.c.number == number)
+        connection.execute(batches.update().where(mine).values(state=state, ended_at=func.now()))
+
+
+def state_of(connection: Connection, plan: str, attempt: int, step: str, number: int) -> str | None:
+    """The state of a batch; None when its intent was never written."""
+    mine = (batches.c.plan == plan) & (batches.c.attempt == attempt) & (batches.c.step == step) & (batches.c.number == number)
+    found: str | None = connection.scalar(select(batches.c.state).where(mine))
+    return found
+
+
+def totals(connection: Connection, plan: str, attempt: int, steps: Sequence[Step]) -> dict[str, StepTotals]:
+    """What the committed batches of each step did, added up; interruptions and unknown batches are seen too."""
+    ids = [s.id for s in steps]
+    found = {i: StepTotals(step=i) for i in ids}
+    for row in connection.execute(_mine(select(batches).order_by(batches.c.number), plan, attempt, ids)):
+        known, details = found[row.step], row.details
+        done = row.state == "committed"
+        found[row.step] = StepTotals(
+            step=row.step,
+            deleted=known.deleted + (row.rows if done else 0),
+            arrived=known.arrived + (details.get("arrived", 0) if done else 0),
+            failed=known.failed + (details.get("failed", 0) if done else 0),
+            fingerprint=known.fingerprint ^ (int(details.get("fingerprint", 0)) if done else 0),
+            batches=known.batches + done,
+            techniques=tuple(dict.fromkeys([*known.techniques, *([row.technique] if done else [])])),
+            interruptions=known.interruptions + bool(details.get("interrupted")),
+            seconds=known.seconds + (details.get("seconds", 0.0) if done else 0.0),
+            longest_transaction=max(known.longest_transaction, details.get("seconds", 0.0) if done else 0.0),
+            error="A batch is in doubt: the database cannot say whether it committed." if row.state == "unknown" else known.error,
+            error_kind="InDoubt" if row.state == "unknown" else known.error_kind,
+        )
+    return found
+
+
+def newest_xid(connection: Connection, plan: str, attempt: int, steps: Sequence[str]) -> int | None:
+    """The newest transaction that deleted for these steps."""
+    query = select(func.max(batches.c.xid)).where(batches.c.state == "committed")
+    found: int | None = connection.scalar(_mine(query, plan, attempt, steps))
+    return found
+
+
+def _mine(query: Any, plan: str, attempt: int, steps: Sequence[str]) -> Any:
+    return query.where(batches.c.plan == plan, batches.c.attempt == attempt, batches.c.step.in_(list(steps)))

@@ -1,0 +1,106 @@
+"""What a person has to look at after a run: in words, with what to do. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from lethe.frozen import Frozen
+from lethe.reports.model import RunReport, StepReport
+from lethe.reports.words import day, number
+
+Kind = Literal["survivors", "unknown", "failed", "unbalanced", "quarantined", "blocked", "hold", "other"]
+_FAILS: frozenset[Kind] = frozenset({"survivors", "unknown", "failed", "unbalanced"})
+
+
+class RedFinding(Frozen):
+    """One thing that is not in order: what, where, and what to do about it. `fails`: it makes the run red as well."""
+
+    kind: Kind
+    where: str
+    what: str
+    do: str
+    fails: bool = False
+
+
+def findings(report: RunReport) -> tuple[RedFinding, ...]:
+    """Every red finding, those that fail the run first. A hold's review date is judged by the local date of `as_of`."""
+    found = [f for step in report.steps for f in _of_step(step)]
+    today = report.as_of.astimezone(ZoneInfo(report.time_zone)).date()
+    for hold in report.holds:
+        if hold.review_on is None or hold.review_on < today:
+            what = "has no review date" if hold.review_on is None else f"was to be reviewed on {day(hold.review_on)}"
+            found.append(
+                RedFinding(
+                    kind="hold",
+                    where=f"Hold {hold.id}",
+                    what=f"The hold ({hold.reason.replace('_', ' ')}, owner {hold.owner}) {what}. Its rows are still kept.",
+                    do=f"Review it: give it a date to be reviewed by, or lift it with `lethe hold lift {hold.id}`.",
+                )
+            )
+    return tuple(sorted(found, key=lambda f: not f.fails))
+
+
+def _of_step(step: StepReport) -> list[RedFinding]:
+    """In the order in which an operator would act: what fails the run, then what waits for an owner."""
+    unit, terms = step.unit, step.terms
+    found: list[RedFinding] = []
+
+    def add(kind: Kind, what: str, do: str) -> None:
+        found.append(RedFinding(kind=kind, where=step.id, what=what, do=do, fails=kind in _FAILS))
+
+    if step.outcome == "unknown":
+        add(
+            "unknown",
+            "It could not be counted what is left. Nothing is claimed about this dataset.",
+            "Read the run’s log for what the check could not see, mend it, and run the same plan again.",
+        )
+    if terms.survivors:
+        add(
+            "survivors",
+            f"{number(terms.survivors)} due {unit} are still there, and no hold explains it.",
+            "Find what kept them (a trigger, a lock, a rule of the store), then run the same plan again.",
+        )
+    if terms.failed:
+        add(
+            "failed",
+            f"The store refused to delete {number(terms.failed)} {unit}.",
+            "Look for a lock, a retention or a policy of the store; lift it if it is not meant, then run the same plan again.",
+        )
+    if terms.balanced is False:
+        add(
+            "unbalanced",
+            "The counts do not add up: planned and arrived are not what was deleted, held, changed, blocked and failed.",
+            "Treat every number of this step as doubtful. Walk the ledger with `lethe verify` and compare its batches.",
+        )
+    if terms.blocked:
+        by = "; ".join(f"{number(b.rows)} by {b.dataset} ({b.relation})" for b in step.blockers)
+        add(
+            "blocked",
+            f"{number(terms.blocked)} due {unit} stay, because rows that stay still refer to them{': ' + by if by else ''}.",
+            "Decide whether the referring rows need a shorter period or the relation may dangle: a change of the policy or the catalog.",
+        )
+    if (quarantined := _quarantined(step)) is not None:
+        add("quarantined", *quarantined)
+    for text in step.findings:
+        add("other", text, "Settle it before the next run.")
+    return found
+
+
+def _quarantined(step: StepReport) -> tuple[str, str] | None:
+    """What is wrong with the clocks, and who corrects them by when; None when every clock can be believed."""
+    q, unit = step.quarantined, step.unit
+    if q.total is None:
+        return "It could not be counted how many clocks cannot be believed.", "Run the same plan again once the store can be counted."
+    if not q.total:
+        return None
+    parts = [
+        f"{number(n)} {what}"
+        for n, what in ((q.null, "with none"), (q.future, "in the future"), (q.early, "from before the service began"))
+        if n
+    ]
+    by = f" by {day(q.look_by)}" if q.look_by else ""
+    return (
+        f"{number(q.total)} {unit} have a clock that cannot be believed: {', '.join(parts)}.",
+        f"{q.owner or 'The dataset’s owner'} corrects the clocks at the source{by}; until then these {unit} are never deleted by age.",
+    )

@@ -1,0 +1,80 @@
+"""Carries out one group of a run that passed its guard, and leaves what the batches did in the ledger."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Container, Sequence
+from typing import Any
+
+from lethe.control.plans import load_counts, load_plan
+from lethe.control.runs import run_of, set_state
+from lethe.errors import PurgeFailed
+from lethe.evidence.ledger import append
+from lethe.plan.model import Plan, Predicate
+from lethe.retention.notes import BASELINE, PURGED, note_of
+from lethe.workspace import Workspace
+
+
+def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequence[str]) -> dict[str, int]:
+    """Deletes what is due in these steps, in order; rows deleted by step, over all interruptions.
+
+    Raises OutOfTurn when the run did not pass its guard, StoreBusy when another run holds the store's lease, and PurgeFailed, with
+    each failed step, when any could not be finished; the other steps are done all the same.
+    """
+    from lethe.purge.context import PurgeContext
+    from lethe.purge.run import run_group
+    from lethe.stores.postgres.keys import FrozenKeys
+
+    with workspace.control.begin() as control:
+        plan = load_plan(control, digest)
+        set_state(control, digest, attempt, "purging")
+        run = run_of(control, digest, attempt)
+        counted = load_counts(control, digest, attempt, keys=True)
+    _baselines(workspace, plan, attempt)
+    keys: dict[str, Container[Any]] = {}
+    for step in steps:
+        frozen = counted[step].keys if step in counted else None
+        rows = isinstance(plan.step(step).predicate, Predicate)
+        known: Container[Any] = FrozenKeys.of(frozen) if rows else frozenset(array("q", frozen or b""))
+        keys[step] = known
+    context = PurgeContext(
+        plan=plan,
+        attempt=attempt,
+        catalog=workspace.catalog,
+        connections=workspace.connections,
+        control=workspace.control,
+        pace=run.pace,
+        known_keys=keys.get,
+        snapshot=lambda step: counted[step].details.get("snapshot") if step in counted else None,
+    )
+    totals = run_group([plan.step(s) for s in steps], context)
+    with workspace.control.begin() as control:
+        for total in totals:
+            append(control, PURGED, note_of(attempt, total), run=digest)
+    failed = [t for t in totals if t.error]
+    if failed:
+        named = "; ".join(f"{t.step} ({t.deleted} deleted): {t.error}" for t in failed)
+        raise PurgeFailed(
+            f"{len(failed)} of {len(totals)} steps could not be finished: {named}",
+            fix="Clearing this task is safe: it goes on where it stopped.",
+        )
+    return {t.step: t.deleted for t in totals}
+
+
+def _baselines(workspace: Workspace, plan: Plan, attempt: int) -> None:
+    """Keeps, once a run, what each server's own statistics say before its first deletion."""
+    from lethe.evidence.ledger import records
+    from lethe.verify.batches import baseline
+
+    with workspace.control.begin() as control:
+        if any(r.content["attempt"] == attempt for r in records(control, run=plan.digest, kind=BASELINE)):
+            return
+        stores = {s.store for s in plan.steps if s.acts}
+        for store in workspace.catalog.stores:
+            if store.id in stores and store.kind == "postgresql":
+                append(
+                    control,
+                    BASELINE,
+                    {"attempt": attempt, "store": store.id, "deleted": baseline(workspace.checking(store))},
+                    run=plan.digest,
+                )

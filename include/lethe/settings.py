@@ -1,0 +1,40 @@
+"""Settings that come from the environment; everything else is in the policy folder or a parameter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lethe.connections import Connection
+from lethe.errors import Unreachable
+
+SHIPPED = Path(__file__).resolve().parent.parent / "policies" / "spotrak"
+
+CONTROL = "lethe_db"
+CONTROL_OWNER = "lethe_db_owner"
+APPROVER = "lethe_approver"
+EVIDENCE_BUCKET = "lethe_s3"
+"""Connection ids of Lethe's own database (as it works, as it migrates, as a person approves) and bucket."""
+
+
+def policy_dir() -> Path:
+    """The company's folder of policies: `LETHE_POLICY_DIR`, or the shipped one."""
+    return Path(os.environ.get("LETHE_POLICY_DIR") or SHIPPED)
+
+
+def digest_key(connection: Connection) -> bytes:
+    """The key for digests of persons: `digest_key` in the extra of lethe_db, or `LETHE_DIGEST_KEY`; hex. Empty when neither is set.
+
+    Raises Unreachable when it is not hex.
+    """
+    try:
+        return bytes.fromhex(str(connection.extra.get("digest_key") or os.environ.get("LETHE_DIGEST_KEY", "")))
+    except ValueError:
+        raise Unreachable(
+            "The key for digests of persons is not written in hex.", fix="Set LETHE_DIGEST_KEY to 32 random bytes in hex."
+        ) from None
+
+
+def catalog_dir(policies: Path) -> Path:
+    """Its catalog."""
+    return policies / "catalog"

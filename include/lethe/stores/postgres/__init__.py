@@ -1,0 +1,1 @@
+"""PostgreSQL as a store: how rows that are due, held and blocked are said in SQL, counted, frozen and deleted."""

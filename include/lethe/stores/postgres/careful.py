@@ -1,0 +1,120 @@
+"""Deleting rows that others refer to, or whose clock or contract lies in other rows: lock first, then look, then delete.
+
+Each batch takes three statements, every one with a snapshot of its own (READ COMMITTED): the rows are locked FOR UPDATE, so that
+nobody can begin to refer to them; the rows that their clock or contract lies on are locked too; then the DELETE evaluates the
+whole predicate again, and that no row refers to them now. A cascade or SET NULL counts as a reference, so neither ever fires.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, Text, bindparam, cast, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import OID
+
+from lethe.catalog.model import Path
+from lethe.plan.model import HoldScope
+from lethe.stores.postgres.delete import Outcome, Piece, Tid, deleting, going, pieces, refuse_if_left, summing, system_column
+from lethe.stores.postgres.predicate import Target, predicate_of, referred_to
+from lethe.stores.postgres.tables import bound_value, reach
+
+
+def placed(row: Any, name: str = "places") -> list[ColumnElement[bool]]:
+    """The rows at these places: `<name>` is bound to ctids, `<name>_of` to the table or partition that they lie in."""
+    places = cast(bindparam(name, type_=ARRAY(Text)), ARRAY(Tid()))
+    return [
+        system_column(row, "ctid") == places.any_(),
+        system_column(row, "tableoid") == cast(bindparam(f"{name}_of", type_=BigInteger), OID),
+    ]
+
+
+def paths(target: Target) -> list[Path]:
+    """The ways from a row to the rows that decide whether it is due."""
+    predicate = predicate_of(target.step)
+    return [p for p in (predicate.clock.through, predicate.shield.through if predicate.shield else ()) if p]
+
+
+def lock_deciding(connection: Connection, target: Target, values: dict[str, Any]) -> None:
+    """Locks the rows that a row's clock and contract lie on, hop by hop: FOR SHARE, so that they cannot change, and FOR UPDATE where
+    further rows hang on them, so that none can be added (a foreign key's new row needs a lock on its parent)."""
+    row = target.row()
+    for path in paths(target):
+        for n in range(1, len(path) + 1):
+            reached = reach(target.store, target.dataset, row, path[:n], prefix="k")
+            last = reached.aliases[-1]
+            hangs = n < len(path) and "." in path[n]
+            locked = select(literal(1)).select_from(row, *reached.aliases).where(*placed(row), reached.where)
+            connection.execute(locked.with_for_update(read=not hangs, of=last), values).all()
+
+
+@dataclass(kw_only=True)
+class Careful:
+    """Keyset batches over the table's key, with locks. A row that something still refers to is left: it is blocked."""
+
+    target: Target
+    rows: int
+    snapshot: str | None = None
+    recount: bool = False
+    role: str = "purge"
+    name: str = "careful"
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The one step."""
+        return (self.target.step.id,)
+
+    def start(self, connection: Connection) -> Any:
+        """From the lowest key."""
+        return ()
+
+    def batch(self, connection: Connection, cursor: Any, holds: Sequence[HoldScope]) -> Outcome:
+        """Locks the next rows, what their clocks lie on, and deletes those that may go."""
+        row = self.target.row()
+        key = [row.c[c] for c in self.target.table.key]
+        wanted = select(system_column(row, "tableoid").label("of"), system_column(row, "ctid").label("place"), *key)
+        wanted = wanted.select_from(row).where(going(row, self.target, holds)).order_by(*key).limit(self.rows)
+        if cursor:
+            wanted = wanted.where(tuple_(*key) > tuple_(*(bound_value(v) for v in cursor)))
+        locked = connection.execute(wanted.with_for_update(of=row)).all()
+        found, xid = [], None
+        for values in _by_table(locked):
+            lock_deciding(connection, self.target, values)
+            piece, xid = self._delete(connection, values, holds)
+            found.append(piece)
+        last = tuple(locked[-1][2:]) if locked else cursor
+        return Outcome(
+            pieces=(add(self.target.step.id, found),),
+            range={"rows locked": len(locked)},
+            cursor=last,
+            done=len(locked) < self.rows,
+            xid=xid,
+        )
+
+    def _delete(self, connection: Connection, values: dict[str, Any], holds: Sequence[HoldScope]) -> tuple[Piece, int]:
+        row = self.target.row(None)
+        free = [~referred_to(row, reference, self.target, f"r{n}") for n, reference in enumerate(self.target.incoming)]
+        where = [*placed(row), *free]
+        answer = connection.execute(summing(deleting(self.target, row, where, holds, self.snapshot)), values).one()
+        if self.recount:
+            refuse_if_left(connection, self.target, row, where, holds, answer.snapshot, values)
+        return pieces(answer, self.steps)[0], answer.xid
+
+
+def add(step: str, found: Sequence[Piece]) -> Piece:
+    """Several pieces of one step as one."""
+    fingerprint = 0
+    for piece in found:
+        fingerprint ^= piece.fingerprint
+    return Piece(step=step, rows=sum(p.rows for p in found), fingerprint=fingerprint, young=tuple(k for p in found for k in p.young))
+
+
+def _by_table(locked: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """The places, one dict for each table or partition that they lie in."""
+    places: dict[int, list[str]] = defaultdict(list)
+    for found in locked:
+        places[int(found.of)].append(str(found.place))
+    for of, those in places.items():
+        yield {"places": those, "places_of": of}

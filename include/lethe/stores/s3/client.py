@@ -1,0 +1,84 @@
+"""A boto3 client from a connection, and boto3's errors in our words: without keys, with what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, PaginationError
+
+from lethe.connections import Connection, require_https
+from lethe.errors import Uncountable, Unreachable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_ATTEMPTS = 5  # boto's own, with its back-off: covers a gateway that restarts, not one that stays away
+
+
+def client(connection: Connection) -> S3Client:
+    """An S3 client: login and password are the access key and its secret; `endpoint_url` and `region_name` come from extra.
+
+    Asks nothing of the store yet. Raises Unreachable when the endpoint leaves this machine without TLS.
+    """
+    endpoint = connection.extra.get("endpoint_url") or None
+    require_https(connection, endpoint)
+    config = Config(
+        retries={"mode": "standard", "max_attempts": _ATTEMPTS},
+        connect_timeout=5,
+        read_timeout=60,
+        # Stores behind an endpoint of their own rarely have a DNS name for each bucket, nor the newer checksums.
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    session = boto3.session.Session(
+        aws_access_key_id=connection.login or None,
+        aws_secret_access_key=connection.password or None,
+        region_name=connection.extra.get("region_name") or "us-east-1",
+    )
+    return session.client("s3", endpoint_url=endpoint, config=config)
+
+
+@contextmanager
+def answering(bucket: str) -> Iterator[None]:
+    """Turns boto3's errors into Unreachable (no answer, refused credentials) or Uncountable (no such bucket, no right).
+
+    Neither carries the original text: it may quote a key.
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        raise _refused(bucket, code, status) from None
+    except PaginationError:
+        raise Uncountable(
+            f"The object store repeats a page of bucket {bucket!r}: it cannot be listed to its end.",
+            fix="Ask its vendor; nothing was claimed.",
+        ) from None
+    except BotoCoreError as error:
+        raise Unreachable(
+            f"The object store of bucket {bucket!r} does not answer ({type(error).__name__}).",
+            fix="Start it or mend the connection, then run the same plan again: it takes up where it stopped.",
+        ) from None
+
+
+def _refused(bucket: str, code: str, status: int) -> Unreachable | Uncountable:
+    if code in {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}:
+        return Unreachable(
+            f"The object store of bucket {bucket!r} refuses our credentials ({code}).", fix="Correct login and password of the connection."
+        )
+    if code == "NoSuchBucket":
+        return Uncountable(f"Bucket {bucket!r} does not exist.", fix="Correct the catalog, or create the bucket.")
+    if status in {401, 403} or code == "AccessDenied":
+        return Uncountable(
+            f"We have no right to read bucket {bucket!r} ({code}).",
+            fix="Allow s3:ListBucketVersions, s3:ListBucketMultipartUploads, s3:DeleteObjectVersion and s3:AbortMultipartUpload to the connection's user.",
+        )
+    return Unreachable(
+        f"The object store of bucket {bucket!r} failed ({code}, status {status}).", fix="Look at its health, then run the same plan again."
+    )

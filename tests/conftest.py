@@ -1,0 +1,42 @@
+"""Fixtures of every test: a real PostgreSQL server for the session, and a database of its own for each test."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from demo.postgres import SETTINGS, PostgresServer, free_port
+from helpers.control import ControlDatabase, control_database
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """PostgreSQL 18 on loopback, without fsync: its crash safety is not what these tests prove."""
+    with tempfile.TemporaryDirectory(prefix="lethe-pg-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(data=Path(folder) / "data", port=free_port())
+        server.start(settings=SETTINGS + " fsync=off")
+        yield server
+        server.stop(mode="immediate")
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[str]:
+    """A new, empty database; its libpq URL as superuser."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+    yield postgres.url(name)
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def control(postgres: PostgresServer, database: str) -> Iterator[ControlDatabase]:
+    """Lethe's own database in that new database: migrated by its owner, with an engine for each role."""
+    with control_database(postgres, database) as made:
+        yield made

@@ -1,0 +1,127 @@
+"""The habits that every DAG keeps, as tests: who owns it, what its page says, what it may be started by, what it must not do."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DAGS = Path(__file__).parents[2] / "dags"
+FILES = sorted(DAGS.glob("*.py"))
+DELETING = {"retention_purge"}
+
+
+@pytest.fixture(scope="module")
+def bag():
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(dag_folder=str(DAGS))
+
+
+def every_dag(bag):
+    return sorted(bag.dags.items())
+
+
+def test_every_file_gives_the_dag_of_its_name_without_an_error(bag):
+    assert bag.import_errors == {}
+    assert {file.stem for file in FILES} == set(bag.dags)
+
+
+def test_every_dag_has_an_owner_tags_and_says_whether_it_deletes(bag):
+    for name, dag in every_dag(bag):
+        assert dag.owner == "privacy", name
+        assert {"lethe", "privacy"} <= dag.tags, name
+        assert ("deletes" in dag.tags) == (name in DELETING), name
+        assert ("read only" in dag.tags) == (name not in DELETING), name
+
+
+def test_every_page_says_the_danger_and_what_to_do(bag):
+    for name, dag in every_dag(bag):
+        assert dag.doc_md and dag.doc_md.lstrip().startswith("###"), name
+        assert "**This DAG deletes" in dag.doc_md if name in DELETING else "deletes nothing" in dag.doc_md, name
+        assert "What to do" in dag.doc_md or "When it is red" in dag.doc_md, name
+
+
+def test_every_dag_runs_alone_with_a_time_limit_and_no_backfill(bag):
+    for name, dag in every_dag(bag):
+        assert dag.max_active_runs == 1, name
+        assert not dag.catchup, name
+        assert dag.dagrun_timeout is not None, name
+        assert {str(t.value) for t in dag.allowed_run_types} == {"scheduled", "manual"}, name
+
+
+def test_every_task_has_a_time_limit_or_waits_for_a_person_with_one(bag):
+    for name, dag in every_dag(bag):
+        for task in dag.tasks:
+            assert task.execution_timeout or getattr(task, "response_timeout", None), f"{name}.{task.task_id}"
+
+
+def test_every_dag_alerts_when_it_fails(bag):
+    for name, dag in every_dag(bag):
+        leaves = [task for task in dag.tasks if not task.downstream_task_ids]
+        assert leaves and all(leaf.on_failure_callback for leaf in leaves), name
+
+
+def test_the_task_that_records_runs_whatever_happened_before_it(bag):
+    record = bag.dags["retention_purge"].get_task("record")
+    assert record.trigger_rule == "all_done"
+    assert record.retries == 0
+
+
+def test_no_approval_has_a_default_answer(bag):
+    guard = bag.dags["retention_purge"].get_task("guard")
+    assert guard.defaults is None
+
+
+def test_every_param_is_typed_and_described(bag):
+    for name, dag in every_dag(bag):
+        for key in dag.params:
+            param = dag.params.get_param(key)
+            assert param.schema.get("type"), f"{name}.{key}"
+            assert len(param.description or "") > 20, f"{name}.{key}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_a_dag_file_only_wires(file):
+    text = file.read_text()
+    assert len(text.splitlines()) < 120
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and any("task" in ast.dump(d) for d in node.decorator_list):
+            body = [n for n in node.body if not isinstance(n, ast.Expr) or not isinstance(n.value, ast.Constant)]
+            assert len(body) <= 10, node.name
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_nothing_reads_a_clock_when_a_dag_is_parsed(file):
+    calls = {n.func.attr for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
+    assert not calls & {"now", "utcnow", "today"}
+
+
+HEAVY = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import missed_runs, policy_audit, retention_purge
+print([m for m in ("pandas", "great_expectations", "boto3", "networkx") if m in sys.modules])
+"""
+
+
+def test_parsing_imports_nothing_heavy():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", HEAVY, str(DAGS)]
+    out = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert out.stdout.strip().splitlines()[-1:] == ["[]"], out.stderr[-2000:]
+
+
+def test_parsing_twice_gives_the_same_serialized_dag(bag):
+    """A default that reads a clock would make a new version of the DAG at each parse."""
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    again = DagBag(dag_folder=str(DAGS))
+    for name, dag in every_dag(bag):
+        assert DagSerialization.to_dict(dag) == DagSerialization.to_dict(again.dags[name]), name

@@ -1,0 +1,125 @@
+"""An alert reaches people through real channels, says what they need, and nothing about anybody."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from demo.planted import CANARY
+from demo.postgres import free_port
+from lethe.airflow import notifier
+from lethe.errors import NotClean
+
+ERROR = NotClean("technical-logs/technical_logs: 12 due rows left.", fix="Clear the task `purge`; it goes on where it stopped.")
+TOLD = ("retention_purge", "technical-logs/technical_logs", "12 due rows left", "Safe to do now: Clear the task `purge`")
+
+
+def context(error: BaseException | None = ERROR) -> dict[str, Any]:
+    return {"ti": SimpleNamespace(dag_id="retention_purge", task_id="record", run_id="manual__1"), "exception": error}
+
+
+def channels(monkeypatch: pytest.MonkeyPatch, *urls: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LETHE_ALERTS", json.dumps({"conn_type": "generic", "extra": {"urls": list(urls)}}))
+
+
+@pytest.fixture
+def mailbox() -> Iterator[tuple[int, list[bytes]]]:
+    """A real SMTP server on loopback: its port, and the letters that it took."""
+    letters: list[bytes] = []
+
+    class Handler:
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+            letters.append(envelope.content)
+            return "250 OK"
+
+    controller = Controller(Handler(), hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield controller.port, letters
+    controller.stop()
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """A web server on loopback: its port, and the documents that were posted."""
+    posted: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port, posted
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def mail_url(port: int) -> str:
+    return f"mailto://127.0.0.1:{port}?from=lethe@spotrak.example&to=dpo@spotrak.example&mode=insecure"
+
+
+def test_a_mail_names_rule_table_rows_and_what_is_safe(mailbox: tuple[int, list[bytes]], monkeypatch: pytest.MonkeyPatch) -> None:
+    port, letters = mailbox
+    channels(monkeypatch, mail_url(port))
+    notifier.Alert().notify(context())
+    (letter,) = [message_from_bytes(x, policy=policy.default) for x in letters]
+    body = letter.get_body(("plain", "html"))
+    assert "Lethe: retention_purge needs you" in letter["Subject"]
+    assert body is not None and all(part in body.get_content() for part in TOLD)
+
+
+def test_every_channel_is_told(
+    mailbox: tuple[int, list[bytes]], webhook: tuple[int, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels(monkeypatch, mail_url(mailbox[0]), f"json://127.0.0.1:{webhook[0]}/")
+    notifier.Alert().notify(context())
+    assert len(mailbox[1]) == 1
+    assert all(part in webhook[1][0]["message"] for part in TOLD)
+
+
+def test_an_error_of_somebody_else_is_named_by_its_type_alone(
+    webhook: tuple[int, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels(monkeypatch, f"json://127.0.0.1:{webhook[0]}/")
+    notifier.Alert().notify(context(ValueError(f"duplicate key: email = {CANARY}")))
+    assert "ValueError" in webhook[1][0]["message"] and "Safe to do now" in webhook[1][0]["message"]
+    assert CANARY not in json.dumps(webhook[1])
+
+
+def test_a_killed_task_is_told_too() -> None:
+    assert "it was killed" in notifier.message(context(None))[1]
+
+
+@pytest.mark.parametrize("urls", [(), ("no-such-channel://x",), (f"json://127.0.0.1:{free_port()}/",)], ids=["none", "unknown", "silent"])
+def test_an_alert_that_reaches_nobody_is_an_error(urls: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    channels(monkeypatch, *urls)
+    with pytest.raises(notifier.AlertNotLeft, match="could not be sent"):
+        notifier.Alert().notify(context())
+
+
+def test_a_connection_that_is_not_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_LETHE_ALERTS", raising=False)
+    monkeypatch.setattr("lethe.airflow.connections.AirflowConnection.get", _not_found)
+    with pytest.raises(notifier.AlertNotLeft, match="lethe_alerts"):
+        notifier.send("title", "text")
+
+
+def _not_found(connection_id: str) -> None:
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    raise AirflowNotFoundException(connection_id)

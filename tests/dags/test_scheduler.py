@@ -1,0 +1,110 @@
+"""Both DAGs through a real scheduler: an approval given, one refused, a failed purge that shows red. In this order, on one Airflow."""
+
+from __future__ import annotations
+
+import urllib.error
+from datetime import timedelta
+
+import pytest
+
+from demo import databases, store
+from demo.buckets import LETHE
+from demo.planted import CANARY
+from helpers.airflow_demo import Api, Demo, task_log
+from helpers.traces import in_bucket, in_database, in_folder
+
+pytestmark = [pytest.mark.unproven, pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(600)]
+
+LOGS = "app.technical_logs"
+DUE = """((occurred_at AT TIME ZONE 'Europe/Paris')::date + interval '12 months')::date < (%s::timestamptz AT TIME ZONE 'Europe/Paris')::date
+         AND occurred_at >= '2019-01-01'"""
+TABLES = ("app.technical_logs", "app.user_actions", "app.page_views")
+
+
+def due(demo: Demo, table: str = LOGS) -> int:
+    return demo.number(f"SELECT count(*) FROM {table} WHERE {DUE}", demo.as_of)
+
+
+def digest_of_the_young(demo: Demo, table: str = LOGS) -> int:
+    return demo.number(f"SELECT coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t WHERE ({DUE}) IS NOT TRUE", demo.as_of)
+
+
+def conf(demo: Demo, second: int, *rules: str) -> dict[str, object]:
+    """A run that deletes, as of an instant that no other test uses: its plan is its own."""
+    return {"dry_run": False, "as_of": (demo.as_of + timedelta(seconds=second)).isoformat(), "rules": list(rules) or None}
+
+
+def test_a_scheduled_run_over_its_guard_waits_and_a_refusal_deletes_nothing_and_is_red(demo: Demo, api: Api) -> None:
+    before = due(demo)
+    run = api.switch_on("retention_purge")
+    asked = api.waits(run)
+    assert "technical-logs" in asked["body"]
+    assert due(demo) == before, "something was deleted before anybody approved"
+    Api(home=demo.home, user="approver").answer(run, "Reject")
+
+    assert api.ended("retention_purge", run) == "failed"
+    tasks = api.tasks("retention_purge", run)
+    assert (tasks["guard"], tasks["purge"], tasks["record"]) == ("skipped", "skipped", "failed")
+    assert due(demo) == before
+    assert len(demo.evidence("run.refused")) == 1
+
+
+def test_a_manual_run_deletes_nothing_unless_told(demo: Demo, api: Api) -> None:
+    before = due(demo)
+    run = api.trigger("retention_purge", as_of=demo.as_of.isoformat(), rules=["technical-logs"])
+    assert api.ended("retention_purge", run) == "success"
+    assert due(demo) == before > 0
+    assert demo.evidence("run.dry") and not demo.evidence("step.purged")
+
+
+def test_an_approved_plan_deletes_what_is_due_and_nothing_younger(demo: Demo, api: Api) -> None:
+    young = {t: digest_of_the_young(demo, t) for t in TABLES}
+    assert all(due(demo, t) > 0 for t in TABLES)
+    run = api.trigger("retention_purge", **conf(demo, 2))
+    api.waits(run)
+    approver = Api(home=demo.home, user="approver")
+    approver.answer(run, "Approve")
+    with pytest.raises(urllib.error.HTTPError, match="409"):
+        approver.answer(run, "Reject")
+
+    assert api.ended("retention_purge", run) == "success", task_log(demo, "retention_purge", run, "record")[-3000:]
+    assert {t: due(demo, t) for t in TABLES} == dict.fromkeys(TABLES, 0)
+    assert {t: digest_of_the_young(demo, t) for t in TABLES} == young
+    assert demo.evidence("run.finished")[-1]["outcome"] == "clean"
+
+
+def test_the_audit_finds_nothing_left_after_a_clean_night(demo: Demo, api: Api) -> None:
+    run = api.switch_on("policy_audit")
+    assert api.ended("policy_audit", run) == "success", task_log(demo, "policy_audit", run, "audit")[-3000:]
+    assert demo.evidence("audit.finished")[-1]["drift"] == []
+
+
+def test_a_failed_purge_is_red_names_the_rule_and_leaves_an_alert(demo: Demo, api: Api) -> None:
+    with demo.sql() as owner:
+        owner.execute(f"INSERT INTO {LOGS} (occurred_at, message) VALUES (%s, 'late')", [demo.as_of - timedelta(days=500)])
+        owner.execute(f"REVOKE DELETE ON {LOGS} FROM lethe_purger")
+    alerts = len(demo.alerts())
+    try:
+        run = api.trigger("retention_purge", **conf(demo, 3, "technical-logs"))
+        assert api.ended("retention_purge", run) == "failed"
+    finally:
+        with demo.sql() as owner:
+            owner.execute(f"GRANT DELETE ON {LOGS} TO lethe_purger")
+    tasks = api.tasks("retention_purge", run)
+    assert (tasks["purge"], tasks["record"]) == ("failed", "failed")
+    assert due(demo) == 1
+    assert "technical-logs/technical_logs" in task_log(demo, "retention_purge", run, "record")
+    told = demo.alerts()[alerts:]
+    assert len(told) == 1
+    assert "technical-logs/technical_logs: 1 due rows left" in told[0]["message"] and "Safe to do now" in told[0]["message"]
+
+
+def test_no_trace_of_a_person_is_in_airflow_or_lethe_afterwards(demo: Demo, api: Api) -> None:
+    server = databases.server(demo.home)
+    assert in_database(server.url("spotrak"), CANARY), "the canary itself is not there: this test would prove nothing"
+    assert in_database(server.url("airflow"), CANARY) == []
+    assert in_database(server.url("lethe"), CANARY) == []
+    assert in_folder(demo.home.airflow, CANARY) == []
+    assert in_folder(demo.home.folder / "logs", CANARY) == []
+    assert in_folder(demo.home.reports, CANARY) == []
+    assert in_bucket(store.client(demo.home), LETHE, CANARY) == []

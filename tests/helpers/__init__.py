@@ -1,0 +1,1 @@
+"""What several test folders share: values and small programs, no tests."""

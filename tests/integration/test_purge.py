@@ -1,0 +1,211 @@
+"""What a purge deletes and what it leaves, technique by technique, on a real database with the store's own roles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import psycopg
+import pytest
+from sqlalchemy import Connection
+
+from demo.postgres import PostgresServer
+from helpers.purging import AS_OF, CUTOFF, SHIELD, World, step, world_of
+from lethe.errors import LetheError
+from lethe.plan.model import HoldScope
+
+
+@pytest.fixture
+def world(postgres: PostgresServer, database: str) -> Iterator[World]:
+    with world_of(postgres, database) as made:
+        yield made
+
+
+def logs(world: World, table: str, rows: int, order: str = "g") -> None:
+    """Rows around the cutoff, one every minute, half of them due; `order` is how they lie on the disk."""
+    world.sql(
+        f"INSERT INTO app.{table} (id, at, tenant_id, note) SELECT g, %s + (g - %s) * interval '1 minute', g %% 7, repeat('x', 40) "
+        f"FROM generate_series(0, %s) g ORDER BY {order}",
+        [CUTOFF, rows // 2, rows - 1],
+    )
+    world.sql(f"ANALYZE app.{table}")
+
+
+@pytest.mark.parametrize(
+    ("table", "order", "technique"),
+    [("logs", "g", "clock windows"), ("acts", "md5(g::text)", "block ranges"), ("uses", "g", "block ranges")],
+)
+def test_what_is_due_goes_and_its_neighbours_stay_unchanged(world: World, table: str, order: str, technique: str) -> None:
+    logs(world, table, 6_000, order)
+    kept = world.sql(f"SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM app.{table} t WHERE at >= %s", [CUTOFF])[0]
+    fingerprint = world.sql(f"SELECT bit_xor(hashint8extended(id, 0)) FROM app.{table} WHERE at < %s", [CUTOFF])[0][0]
+
+    totals = world.purge(step(table))[table]
+
+    assert totals.error is None
+    assert (totals.deleted, totals.arrived, totals.fingerprint) == (3_000, 0, fingerprint)
+    assert totals.techniques == (technique,)
+    assert totals.batches > 3
+    assert world.rest(table) == kept
+    assert world.purge(step(table, as_of=CUTOFF + timedelta(days=300)))[table].deleted == 0
+
+
+def test_partitions_wholly_due_are_dropped_and_the_rest_is_deleted_row_by_row(world: World) -> None:
+    for month in range(1, 13):
+        low, high = f"2025-{month:02}-01", f"2025-{month + 1:02}-01" if month < 12 else "2026-01-01"
+        world.sql(f"CREATE TABLE app.views_{month:02} PARTITION OF app.views FOR VALUES FROM ('{low} 00:00+01') TO ('{high} 00:00+01')")
+    world.sql("CREATE TABLE app.views_rest PARTITION OF app.views DEFAULT")
+    world.sql(
+        "INSERT INTO app.views (id, at, tenant_id) SELECT g, timestamptz '2025-01-01 00:00+01' + g * interval '1 hour', g % 7 "
+        "FROM generate_series(0, 8759) g"
+    )
+    world.sql("INSERT INTO app.views (id, at) VALUES (-1, '2016-01-01'), (-2, '2014-01-01'), (-3, '2030-01-01')")
+    world.sql("ANALYZE app.views")
+    world.grant()
+    due = world.number(f"SELECT count(*) FROM app.views WHERE at < '{CUTOFF}' AND at >= '2015-01-01+00'")
+
+    totals = world.purge(step("views"))["views"]
+
+    assert (totals.error, totals.deleted) == (None, due)
+    assert totals.techniques == ("partition drop", "clock windows")
+    left = {r[0] for r in world.sql("SELECT relname FROM pg_class WHERE relname ~ '^views_[0-9]+$' AND relkind = 'r'")}
+    assert left == {"views_11", "views_12"}
+    assert world.number(f"SELECT count(*) FROM app.views WHERE at < '{CUTOFF}'") == 1, "the row before the start of service stays"
+    assert world.number("SELECT count(*) FROM app.views WHERE id = -3") == 1
+
+
+def test_a_partition_with_a_held_row_is_not_dropped(world: World) -> None:
+    world.sql("CREATE TABLE app.views_01 PARTITION OF app.views FOR VALUES FROM ('2025-01-01') TO ('2025-02-01')")
+    world.sql("INSERT INTO app.views (id, at, tenant_id) SELECT g, '2025-01-05', g % 7 FROM generate_series(1, 700) g")
+    world.grant()
+    totals = world.purge(step("views"), holds=lambda c: (HoldScope(id=1, tenant="3"),))["views"]
+    assert (totals.error, totals.deleted) == (None, 600)
+    assert world.sql("SELECT DISTINCT tenant_id FROM app.views") == [(3,)]
+
+
+def test_a_partition_behind_a_slow_reader_is_dropped_when_the_reader_ends(world: World) -> None:
+    world.sql("CREATE TABLE app.views_01 PARTITION OF app.views FOR VALUES FROM ('2025-01-01') TO ('2025-02-01')")
+    world.sql("INSERT INTO app.views (id, at) VALUES (1, '2025-01-05')")
+    world.grant()
+    with psycopg.connect(world.url) as reader:
+        reader.execute("SELECT count(*) FROM app.views")
+        with ThreadPoolExecutor() as pool:
+            running = pool.submit(world.purge, step("views"))
+            with psycopg.connect(world.url, autocommit=True) as other:
+                while not other.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'").fetchone()[0]:  # type: ignore[index]
+                    assert not running.done()
+            assert not running.done()
+            reader.rollback()
+            assert running.result()["views"].deleted == 1
+    assert world.number("SELECT count(*) FROM pg_class WHERE relname = 'views_01'") == 0
+
+
+def test_a_hold_outranks_expiry(world: World) -> None:
+    logs(world, "logs", 2_000)
+    totals = world.purge(step("logs"), holds=lambda c: (HoldScope(id=1, tenant="3"),))["logs"]
+    left = world.sql(f"SELECT DISTINCT tenant_id FROM app.logs WHERE at < '{CUTOFF}'")
+    assert totals.error is None
+    assert left == [(3,)]
+
+
+def test_a_hold_added_while_the_purge_runs_wins_from_the_next_batch(world: World) -> None:
+    logs(world, "logs", 6_000)
+    calls = []
+
+    def holds(connection: Connection) -> tuple[HoldScope, ...]:
+        calls.append(1)
+        return (HoldScope(id=1, tenant="3"),) if len(calls) > 5 else ()
+
+    totals = world.purge(step("logs"), holds=holds)["logs"]
+    left = world.sql(f"SELECT count(*), count(*) FILTER (WHERE tenant_id = 3) FROM app.logs WHERE at < '{CUTOFF}'")[0]
+    assert totals.error is None
+    assert left[0] == left[1] > 0
+    assert totals.deleted == 3_000 - left[0]
+
+
+def test_a_hold_cannot_be_added_in_the_middle_of_a_batch(world: World) -> None:
+    logs(world, "logs", 10)
+    world.sql("CREATE FUNCTION app.slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN OLD; END'")
+    world.sql("CREATE TRIGGER slow BEFORE DELETE ON app.logs FOR EACH STATEMENT EXECUTE FUNCTION app.slow()")
+    with psycopg.connect(world.url, autocommit=True) as other, ThreadPoolExecutor() as pool:
+        running = pool.submit(world.purge, step("logs"))
+        while not other.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").fetchone()[0]:  # type: ignore[index]
+            assert not running.done()
+        assert other.execute("SELECT pg_try_advisory_lock(7211, 2)").fetchone() == (False,)
+        other.execute("SELECT pg_advisory_lock(7211, 2)")
+        assert world.number(f"SELECT count(*) FROM app.logs WHERE at < '{CUTOFF}'") == 0, "the batch was over before the hold came in"
+        other.execute("SELECT pg_advisory_unlock(7211, 2)")
+        assert running.result()["logs"].deleted == 5
+
+
+def test_children_go_before_parents_and_no_cascade_ever_fires(world: World) -> None:
+    world.sql("INSERT INTO app.threads SELECT g, '2020-01-01' FROM generate_series(1, 200) g")
+    world.sql(
+        "INSERT INTO app.messages SELECT g * 10 + n, g, CASE WHEN n > 0 THEN g * 10 + n - 1 END, "
+        "CASE WHEN g %% 4 = 0 AND n = 3 THEN %s ELSE timestamptz '2021-01-01' END FROM generate_series(1, 200) g, generate_series(0, 3) n",
+        [AS_OF],
+    )
+    totals = world.purge(step("messages"), step("threads"))
+    assert {t.error for t in totals.values()} == {None}
+    assert totals["messages"].deleted == 600, "a reply keeps the messages it answers"
+    assert totals["messages"].techniques == ("cycle",)
+    assert totals["threads"].deleted == 150, "a thread ages by its newest message"
+    assert world.number("SELECT count(*) FROM app.messages") == 200
+
+
+def test_a_row_that_a_cascade_or_set_null_would_touch_stays(world: World) -> None:
+    world.sql("INSERT INTO app.consents SELECT gen_random_uuid(), '2020-01-01' FROM generate_series(1, 50)")
+    world.sql("INSERT INTO app.audiences SELECT row_number() OVER (), id, %s FROM app.consents LIMIT 20", [AS_OF])
+    before = world.rest("audiences")
+    totals = world.purge(step("audiences"), step("consents"))
+    assert (totals["consents"].error, totals["consents"].deleted, totals["audiences"].deleted) == (None, 30, 0)
+    assert totals["consents"].techniques == ("careful",)
+    assert world.rest("audiences") == before
+
+
+def test_rows_that_refer_to_each_other_go_in_one_statement(world: World) -> None:
+    with psycopg.connect(world.url) as c:
+        c.execute("INSERT INTO app.tenants SELECT g, NULL, '2020-01-01' FROM generate_series(1, 120) g")
+        c.execute("INSERT INTO app.users SELECT g * 10 + n, g, '2020-01-01' FROM generate_series(1, 120) g, generate_series(0, 2) n")
+        c.execute("UPDATE app.users SET at = %s WHERE id %% 10 = 2 AND tenant_id <= 20", [AS_OF])
+        c.execute("UPDATE app.tenants SET owner_id = id * 10")
+    totals = world.purge(step("tenants"), step("users"))
+    assert {t.error for t in totals.values()} == {None}
+    assert totals["tenants"].deleted == 100, "a tenant with a younger user stays, and so does its owner"
+    assert totals["users"].deleted == 320
+    assert world.number("SELECT count(*) FROM app.tenants") == 20
+    assert world.number("SELECT count(*) FROM app.users") == 40
+
+
+def test_a_live_contract_keeps_its_tenants_rows(world: World) -> None:
+    world.sql("INSERT INTO app.tenants SELECT g FROM generate_series(0, 6) g")
+    world.sql("INSERT INTO app.contracts VALUES (1, 1, NULL), (2, 2, '2024-01-01'), (3, 3, %s)", [AS_OF + timedelta(days=1)])
+    logs(world, "logs", 1_400)
+    totals = world.purge(step("logs", shield=SHIELD))["logs"]
+    assert totals.error is None
+    assert totals.techniques == ("careful",)
+    assert {r[0] for r in world.sql(f"SELECT DISTINCT tenant_id FROM app.logs WHERE at < '{CUTOFF}'")} == {1, 3}
+
+
+def test_a_step_that_waits_is_refused(world: World) -> None:
+    waiting = step("logs").model_copy(update={"waiting_for": ("archive",)})
+    with pytest.raises(LetheError, match="waits for archive"):
+        world.purge(waiting)
+
+
+def test_rows_that_arrived_after_the_plan_are_told_apart(world: World) -> None:
+    logs(world, "logs", 2_000)
+    keys = {r[0] for r in world.sql(f"SELECT id FROM app.logs WHERE at < '{CUTOFF}'")}
+    snapshot = world.number("SELECT pg_current_snapshot()::text")
+    fingerprint = world.number(f"SELECT bit_xor(hashint8extended(id, 0)) FROM app.logs WHERE at < '{CUTOFF}'")
+    world.sql("INSERT INTO app.logs (id, at) SELECT 100000 + g, '2025-01-01' FROM generate_series(1, 5) g")
+    world.sql("UPDATE app.logs SET note = 'changed' WHERE id < 20")
+    totals = world.purge(step("logs"), known_keys=lambda s: keys, snapshot=lambda s: snapshot)["logs"]
+    assert (totals.deleted, totals.arrived, totals.fingerprint) == (1_005, 5, fingerprint)
+
+
+def test_gentle_takes_smaller_batches(world: World) -> None:
+    logs(world, "logs", 2_000)
+    totals = world.purge(step("logs"), pace="gentle")["logs"]
+    assert (totals.deleted, totals.batches) == (1_000, 10)

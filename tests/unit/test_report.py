@@ -1,0 +1,231 @@
+"""The report says what was counted, calls nothing clean that was not, and reaches for nothing outside of itself."""
+
+from __future__ import annotations
+
+import re
+import resource
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lethe.errors import ReportNotWritten
+from lethe.policy.period import Period
+from lethe.reports import words
+from lethe.reports.chart import LEFT, RIGHT, WIDTH, chart
+from lethe.reports.findings import findings
+from lethe.reports.model import HoldReport, Quarantine
+from lethe.reports.run_report import render, tiles, verdict, write
+from lethe.verify.result import Terms
+from sample_report import report, step, terms
+
+CUTOFF = datetime(2025, 11, 23, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({}, "Clean"),
+        ({"outcome": "survivors"}, "Survivors"),
+        ({"steps": (step(terms=terms(survivors=3)),)}, "Survivors"),
+        ({"outcome": "unknown"}, "Unknown"),
+        ({"steps": (step(outcome="unknown"), step(terms=terms(survivors=3)))}, "Unknown"),
+        ({"outcome": None, "state": "failed"}, "Not finished"),
+        ({"outcome": "clean", "state": "failed"}, "Not finished"),
+        ({"outcome": None, "state": "refused"}, "Refused"),
+        ({"outcome": None, "state": "waiting"}, "Waiting for approval"),
+        ({"outcome": None, "state": "passed", "dry_run": True}, "Dry run"),
+    ],
+)
+def test_nothing_is_called_clean_that_was_not_counted_clean(changes: dict[str, Any], title: str) -> None:
+    assert verdict(report(**changes)).title == title
+
+
+def test_unknown_is_not_zero() -> None:
+    unknown = report(outcome="unknown", steps=(step(outcome="unknown", terms=terms(survivors=None, deleted=5)), step()))
+    assert {t.label: t.value for t in tiles(unknown)}["Survivors"] == "unknown"
+    assert "The sum cannot be checked" in render(report(steps=(step(terms=Terms(planned=3)),)))
+
+
+def test_before_a_run_a_missing_number_is_not_there_yet_rather_than_unknown() -> None:
+    planned = report(
+        dry_run=True, state="planned", outcome=None, steps=(step(outcome=None, level=None, left=None, terms=Terms(planned=9)),)
+    )
+    assert [(t.label, t.value) for t in tiles(planned)] == [("Due", "9"), ("Quarantined", "0"), ("Not carried out yet", "4")]
+    assert '<span class="unknown">' not in render(planned.model_copy(update={"holds": ()}))
+    assert "Nothing was carried out" in render(planned)
+
+
+def test_a_sum_that_does_not_come_out_is_a_finding_that_fails_the_run() -> None:
+    wrong = report(steps=(step(terms=terms(planned=10, deleted=9)),))
+    assert next((f.kind, f.fails) for f in findings(wrong)) == ("unbalanced", True)
+    assert "The sum does not come out" in render(wrong)
+
+
+def test_quarantined_blocked_and_unreviewed_holds_are_red_but_do_not_fail() -> None:
+    assert [(f.kind, f.fails) for f in findings(report())] == [("blocked", False), ("quarantined", False), ("hold", False)]
+
+
+@pytest.mark.parametrize(("review_on", "red"), [(None, True), (date(2026, 11, 23), True), (date(2026, 11, 24), False)])
+def test_a_hold_is_red_without_a_review_date_or_past_it(review_on: date | None, red: bool) -> None:
+    hold = HoldReport(id=1, scope=("tenant",), reason="audit", owner="Legal", starts_on=date(2026, 1, 1), review_on=review_on)
+    assert bool(findings(report(steps=(), holds=(hold,)))) is red
+
+
+@pytest.mark.parametrize("kind", ["survivors", "failed"])
+def test_what_is_left_or_refused_fails_the_run(kind: str) -> None:
+    found = findings(report(steps=(step(terms=terms(planned=1, failed=1) if kind == "failed" else terms(survivors=1)),), holds=()))
+    assert [(f.kind, f.fails) for f in found] == [(kind, True)]
+
+
+def test_a_quarantine_that_could_not_be_counted_is_red() -> None:
+    assert [f.kind for f in findings(report(steps=(step(quarantined=Quarantine(null=None)),), holds=()))] == ["quarantined"]
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.outside: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.outside += [v or "" for k, v in attrs if k in {"src", "href", "srcset", "action"} and not (v or "").startswith("#")]
+        if tag not in {"meta", "line", "rect"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_well_formed_and_reaches_for_nothing_outside() -> None:
+    page = render(report())
+    parser = _Links()
+    parser.feed(page)
+    assert (parser.open, parser.outside) == ([], [])
+    assert parser.tags.isdisjoint({"script", "link", "img", "iframe"})
+    assert not re.findall(r"https?:|url\(|@import|//[a-z]", page)
+
+
+def test_the_page_names_what_an_auditor_looks_for() -> None:
+    r = report()
+    page = render(r)
+    for text in (
+        r.plan,
+        r.policy_digest,
+        r.text_sha256,
+        r.ledger_head,
+        "record 318",
+        "technical logs are deleted after 12 months",
+        "dpo",
+        "Batch 7",
+    ):
+        assert str(text) in page
+    for text in (
+        "an archive to keep",
+        "a record that the tenant got its data back",
+        "definitive (L4) on 29",
+        "the cookies policy",
+        "cutoff 24",
+    ):
+        assert text in page
+
+
+def test_the_same_report_is_the_same_page_byte_for_byte() -> None:
+    assert render(report()) == render(report())
+
+
+def test_text_of_the_policy_is_escaped() -> None:
+    page = render(report(steps=(step(quote="<b>you</b>", findings=("`a<b`",)),), company="A & B"))
+    assert "<b>you</b>" not in page
+    assert "&lt;b&gt;you" in page
+    assert "A &amp; B" in page
+    assert "a<b" not in page
+
+
+def test_a_report_without_any_step_still_says_what_it_is() -> None:
+    page = render(
+        report(steps=(), waiting=(), holds=(), guard=(), approvals=(), interruptions=(), promises=(), unbound=(), ledger_head=None)
+    )
+    assert "No rule was carried out" in page
+    assert "not recorded yet" in page
+
+
+def test_the_cutoff_is_drawn_inside_its_month_at_its_day() -> None:
+    drawn = chart((("2025-11", 30), ("2025-12", 30)), (("2025-11", 7), ("2025-12", 30)), CUTOFF, "Europe/Paris")
+    assert drawn is not None
+    month = (WIDTH - LEFT - RIGHT) / 2
+    assert drawn.cutoff_x == pytest.approx(LEFT + month * 23 / 30, abs=0.01)
+    assert drawn.bars[0].gone > 0
+    assert drawn.bars[1].gone == 0
+
+
+def test_months_without_rows_keep_their_place_and_old_ones_are_put_together() -> None:
+    gap = chart((("2025-01", 5), ("2025-04", 5)), None, CUTOFF, "Europe/Paris")
+    assert gap is not None
+    assert len(gap.bars) == 2
+    long = chart(tuple((f"{y}-{m:02}", 1) for y in range(1990, 2027) for m in range(1, 13)), None, CUTOFF, "Europe/Paris")
+    assert long is not None
+    assert len(long.bars) == 96
+    assert "and older: 349" in long.bars[0].label
+    assert chart((), (), CUTOFF, "Europe/Paris") is None
+    assert chart((("2025-01", 0),), None, CUTOFF, "Europe/Paris") is None
+
+
+@pytest.mark.parametrize(("rows", "top"), [(1, "1"), (7, "8"), (95, "100"), (33_000, "40k"), (1_500_000, "1.5M")])
+def test_the_axis_ends_on_a_round_number_above_the_highest_month(rows: int, top: str) -> None:
+    drawn = chart((("2025-01", rows),), None, CUTOFF, "Europe/Paris")
+    assert drawn is not None
+    assert drawn.lines[-1].label == top
+
+
+@pytest.mark.parametrize(
+    ("period", "said"),
+    [
+        ("P12M", "12 months"),
+        ("P1M", "1 month"),
+        ("P5Y", "5 years"),
+        ("P1Y6M", "1 year and 6 months"),
+        ("P30D", "30 days"),
+        ("P5BD", "5 business days"),
+    ],
+)
+def test_periods_are_said_in_words(period: str, said: str) -> None:
+    assert words.period(Period(period)).replace("\N{NO-BREAK SPACE}", " ") == said
+
+
+def test_numbers_and_instants_are_read_in_the_policys_zone() -> None:
+    assert words.number(1_234_567) == "1\u202f234\u202f567"
+    assert words.number(None) == "unknown"
+    assert words.instant(CUTOFF, "Europe/Paris") == "24\xa0November\xa02025, 00:00"
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """No file may grow beyond 4 kB, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_the_old_report_whole(tmp_path: Path, no_room: None) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("the old one")
+    with pytest.raises(ReportNotWritten, match="could not be written"):
+        write(report(), path)
+    assert path.read_text() == "the old one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_report_is_written_whole(tmp_path: Path) -> None:
+    path = write(report(), tmp_path / "reports" / "run.html")
+    assert path.read_text(encoding="utf-8") == render(report())
+    assert [p.name for p in path.parent.iterdir()] == ["run.html"]
