@@ -56,7 +56,7 @@ bench: $(INSTALLED) ## Measures against the targets; writes benchmarks/latest.js
 
 .PHONY: docs
 docs: $(INSTALLED) ## Writes the generated pages of docs/ anew
-	python -m demo.docs
+	@lethe docs
 
 .PHONY: airflow-clean
 airflow-clean: $(INSTALLED) ## Deletes Airflow's own run records that are over their period

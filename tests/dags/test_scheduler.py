@@ -13,7 +13,7 @@ from demo.planted import CANARY
 from helpers.airflow_demo import Api, Demo, task_log
 from helpers.traces import in_bucket, in_database, in_folder
 
-pytestmark = [pytest.mark.unproven, pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(600)]
 
 LOGS = "app.technical_logs"
 DUE = """((occurred_at AT TIME ZONE 'Europe/Paris')::date + interval '12 months')::date < (%s::timestamptz AT TIME ZONE 'Europe/Paris')::date
@@ -81,7 +81,7 @@ def test_the_audit_finds_nothing_left_after_a_clean_night(demo: Demo, api: Api) 
 
 def test_a_failed_purge_is_red_names_the_rule_and_leaves_an_alert(demo: Demo, api: Api) -> None:
     with demo.sql() as owner:
-        owner.execute(f"INSERT INTO {LOGS} (occurred_at, message) VALUES (%s, 'late')", [demo.as_of - timedelta(days=500)])
+        owner.execute(f"INSERT INTO {LOGS} (occurred_at, level, service, message) VALUES (%s, 'info', 'web', 'late')", [demo.as_of - timedelta(days=500)])
         owner.execute(f"REVOKE DELETE ON {LOGS} FROM lethe_purger")
     alerts = len(demo.alerts())
     try:

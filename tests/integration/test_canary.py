@@ -19,7 +19,7 @@ from demo.planted import CANARY
 from helpers.airflow_demo import Demo, demo_in
 from helpers.traces import in_bucket, in_bytes, in_database, in_folder, keys
 
-pytestmark = [pytest.mark.unproven, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 BIN = PROJECT / ".venv" / "bin"
 

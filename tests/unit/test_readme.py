@@ -65,7 +65,7 @@ def test_a_command_of_the_documentation_exists(command: str) -> None:
 
 
 def test_bare_make_lists_every_target() -> None:
-    alone = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # as if typed, not called by make
+    alone = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}  # as typed, though `make test` calls us
     listed = subprocess.run(["make"], cwd=PROJECT, env=alone, capture_output=True, text=True, check=True).stdout
     assert {line.split()[1] for line in listed.splitlines()} == targets()
 
