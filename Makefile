@@ -57,6 +57,7 @@ bench: $(INSTALLED) ## Measures against the targets; writes benchmarks/latest.js
 .PHONY: docs
 docs: $(INSTALLED) ## Writes the generated pages of docs/ anew
 	@lethe docs
+	@python -m lethe.airflow.dag_docs
 
 .PHONY: airflow-clean
 airflow-clean: $(INSTALLED) ## Deletes Airflow's own run records that are over their period

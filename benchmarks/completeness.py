@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-import psycopg
-
 from benchmarks.ground import seconds
 from benchmarks.score import Row, at_most
-from benchmarks.world import LOGS, Ground
+from benchmarks.world import Ground
 
 
 def measure(ground: Ground) -> list[Row]:
@@ -17,11 +15,10 @@ def measure(ground: Ground) -> list[Row]:
     for _ in range(ground.repeat):
         with ground.copy("ordered") as database:
             run = ground.run(database)
-            purge = seconds(run.purge)
-            with psycopg.connect(ground.server.url(database), autocommit=True) as keeper:
-                vacuums.append(seconds(lambda keeper=keeper: keeper.execute(f"VACUUM (TRUNCATE false) app.{LOGS}")) / purge)  # type: ignore[misc]
+            purge = run.timed()
+            vacuums.append(purge.vacuum / purge.seconds)
             check = seconds(run.verify)
             checks.append(check)
-            shares.append(check / purge)
+            shares.append(check / purge.seconds)
     detail = f"check {statistics.median(checks):.2f} s; VACUUM apart: {statistics.median(vacuums):.2f} of the purge"
     return [at_most("completeness check, against the purge", shares, 0.1, detail=detail)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.ground import OtherUser, latency, seconds
+from benchmarks.ground import OtherUser, latency
 from benchmarks.score import Row, at_least, at_most
 from benchmarks.world import Ground
 from lethe.purge.context import Pace
@@ -48,7 +48,7 @@ def measure(ground: Ground) -> list[Row]:
 def _purge(ground: Ground, pace: Pace) -> tuple[float, list[float]]:
     with ground.copy("ordered") as database:
         run = ground.run(database)
-        return seconds(lambda: run.purge(pace)), run.batches()
+        return run.timed(pace).seconds, run.batches()
 
 
 def _ms(values: list[float]) -> str:
@@ -76,7 +76,7 @@ def _beside(ground: Ground, pace: Pace) -> list[float]:
             with ground.copy("ordered") as database:
                 run = ground.run(database)
                 with OtherUser.beside(ground.server, database, values):
-                    run.purge(pace)
+                    run.purge(pace, reclaim=False)
         found.append(latency(values).p99)
     return found
 

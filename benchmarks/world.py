@@ -6,6 +6,7 @@ What is timed is what a nightly run calls: `run_group` and `verify_run`, with th
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -91,6 +92,15 @@ def plan_of(catalog: Catalog, dataset: str, cutoff: datetime) -> Plan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Timed:
+    """A purge and how long it took, in seconds; VACUUM, which a big DELETE would need as well, is told apart."""
+
+    totals: StepTotals
+    seconds: float
+    vacuum: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """A plan counted over one database, ready to be purged."""
 
@@ -104,8 +114,15 @@ class Run:
     due: int
     before: dict[str, int]
 
-    def purge(self, pace: Pace = "full") -> StepTotals:
-        """Purges; RuntimeError unless every row that was due has gone. VACUUM is not part of it."""
+    def timed(self, pace: Pace = "full") -> Timed:
+        """Purges, VACUUM told apart; RuntimeError unless every row that was due has gone."""
+        began = time.perf_counter()
+        totals = self.purge(pace)
+        took = time.perf_counter() - began
+        return Timed(totals=totals, seconds=took - totals.vacuum_seconds, vacuum=totals.vacuum_seconds)
+
+    def purge(self, pace: Pace = "full", *, reclaim: bool = True) -> StepTotals:
+        """Purges as a nightly run does, VACUUM included where `reclaim` says so; RuntimeError unless every row that was due has gone."""
         context = PurgeContext(
             plan=self.plan,
             attempt=self.attempt,
@@ -115,7 +132,7 @@ class Run:
             pace=pace,
             known_keys=lambda step: self.keys,
             snapshot=lambda step: self.snapshot,
-            reclaim=False,
+            reclaim=reclaim,
         )
         (totals,) = run_group(self.plan.steps, context)
         if totals.error or totals.deleted != self.due:

@@ -1,8 +1,8 @@
 """
 ### Watches that the nightly run came, and alerts when it did not
 
-**Read only: this DAG deletes nothing.** Every hour it looks into Lethe's own database: when did `retention_purge` last finish a run that deletes, and when did Airflow's
-own old records last get cleaned? It is red, and alerts, when the nightly run is more than 26 hours old.
+**Read only: this DAG deletes nothing.** Every hour it looks into Lethe's own database: as of when did `retention_purge` last finish a run that deletes, and when did
+Airflow's own old records last get cleaned? It is red, and alerts, when the nightly run looked from more than 26 hours ago. A run over some of the rules does not count.
 
 It cannot tell when the scheduler itself is down: watch `lethe verify` from outside Airflow for that (docs/operations.md).
 
@@ -18,7 +18,7 @@ from typing import Any
 import pendulum
 from airflow.sdk import CronTriggerTimetable, dag, task
 
-from lethe.airflow.defaults import TAGS, TIME_ZONE, task_defaults
+from lethe.airflow.defaults import ON_RUN_FAILURE, TAGS, TIME_ZONE, task_defaults
 
 
 @dag(
@@ -26,6 +26,7 @@ from lethe.airflow.defaults import TAGS, TIME_ZONE, task_defaults
     start_date=pendulum.datetime(2026, 5, 1, tz=TIME_ZONE),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=[ON_RUN_FAILURE],
     allowed_run_types=["scheduled", "manual"],
     dagrun_timeout=timedelta(minutes=10),
     default_args=task_defaults(),

@@ -20,7 +20,7 @@ import pendulum
 from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from lethe.airflow import params
-from lethe.airflow.defaults import TAGS, TIME_ZONE, task_defaults
+from lethe.airflow.defaults import ON_RUN_FAILURE, TAGS, TIME_ZONE, task_defaults
 
 
 @dag(
@@ -28,6 +28,7 @@ from lethe.airflow.defaults import TAGS, TIME_ZONE, task_defaults
     start_date=pendulum.datetime(2026, 5, 1, tz=TIME_ZONE),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=[ON_RUN_FAILURE],
     allowed_run_types=["scheduled", "manual"],
     dagrun_timeout=timedelta(hours=6),
     default_args=task_defaults(),

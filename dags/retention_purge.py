@@ -10,7 +10,7 @@
 | `guard` | lets an ordinary plan pass; waits here for a named person otherwise | never: a refusal or no answer skips the deletion |
 | `purge` | deletes in small transactions, one mapped task a group of connected tables | wrong counts, a lost store, another run at work |
 | `verify` | counts again, on its own, that nothing due is left, after a failed or refused purge too | a store did not answer; what it finds is judged by `record` |
-| `record` | writes evidence and the report | anything before it failed, or the outcome is `survivors` or `unknown` |
+| `record` | writes evidence and the report | a task before it failed, the outcome is `survivors` or `unknown`, a table or column is in no catalog |
 
 #### When it is red at two in the morning
 1. Open the log of `record`: it names the rule, the table, the rows and what is safe to do.
@@ -19,8 +19,8 @@
    claimed until it can. Neither is made green by hand.
 
 #### A plan that waits
-Its findings are in the task `guard`, under *Required actions*. Approve there, or beforehand for a plan seen in a dry run:
-`lethe plan approve DIGEST --reason CHOICE`, and trigger with the same `as_of`.
+It sends an alert. Its findings are in the task `guard`, under *Required actions*. Approve there, as somebody else than who started the run,
+or beforehand for a plan seen in a dry run: `lethe plan approve DIGEST --reason CHOICE --rows N`, and trigger with the same `as_of`.
 
 #### What is not deleted
 Rows under a hold or a restriction, rows that a younger row refers to (blocked), rows whose clock cannot be believed (quarantined), and everything under a rule that
@@ -37,7 +37,7 @@ from airflow.sdk import CronTriggerTimetable, dag, get_current_context, task
 
 from lethe.airflow import params
 from lethe.airflow.approval import PlanApproval
-from lethe.airflow.defaults import TAGS, TIME_ZONE, task_defaults
+from lethe.airflow.defaults import ON_FAILURE, ON_RUN_FAILURE, TAGS, TIME_ZONE, task_defaults
 
 
 @dag(
@@ -45,6 +45,7 @@ from lethe.airflow.defaults import TAGS, TIME_ZONE, task_defaults
     start_date=pendulum.datetime(2026, 5, 1, tz=TIME_ZONE),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=[ON_RUN_FAILURE],
     allowed_run_types=["scheduled", "manual"],
     dagrun_timeout=timedelta(hours=23),
     default_args=task_defaults(alert=False),
@@ -76,7 +77,7 @@ def retention_purge() -> None:
 
         return night.verify(digest, attempt)
 
-    @task(trigger_rule="all_done", retries=0, on_failure_callback=[task_defaults()["on_failure_callback"][0]])
+    @task(trigger_rule="all_done", retries=0, on_failure_callback=[ON_FAILURE])
     def record() -> dict[str, Any]:
         """Writes the evidence and the report of the run, then raises when anything before it failed."""
         from lethe.airflow import night

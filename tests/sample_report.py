@@ -125,7 +125,7 @@ def report(**changes: Any) -> RunReport:
                 cutoff=datetime(2023, 11, 23, 23, tzinfo=UTC),
                 total=4_310,
                 terms=terms(planned=352, deleted=301, held=38, changed=2, blocked=11),
-                quarantined=Quarantine(null=4, future=1, early=2, owner="Data team", look_by=date(2026, 12, 8)),
+                quarantined=Quarantine(null=4, future=1, early=2, owner="data team", look_by=date(2026, 12, 8)),
                 blockers=(Blocker(dataset="support_messages", relation="reply_to", rows=11),),
                 level="L1",
                 histogram=(*threads, ("2023-06", 140), ("2023-09", 160)),

@@ -114,11 +114,30 @@ def require_tls(connection: Connection) -> None:
 
 
 def require_https(connection: Connection, endpoint: str | None) -> None:
-    """Outside loopback an object store must be https; Unreachable otherwise. None is the provider's own, which is."""
-    parts = urlsplit(endpoint or "https://")
+    """Outside loopback an object store must be https; Unreachable otherwise, and when it is no URL at all: `host:9000` has no host.
+
+    None is the provider's own, which is https.
+    """
+    if endpoint is None:
+        return
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise bad_endpoint(connection)
     if parts.scheme == "https" or _is_local(parts.hostname or ""):
         return
     raise Unreachable(f"Connection {connection.id!r} leaves this machine without TLS.", fix="Use an https endpoint_url.")
+
+
+def bad_endpoint(connection: Connection, names: str = "endpoint_url") -> Unreachable:
+    """What to raise when `endpoint_url` cannot be used; it does not quote it, for it may carry a password."""
+    return Unreachable(
+        f"The {names} of connection {connection.id!r} cannot be used.",
+        fix="Write endpoint_url with its scheme and host, such as https://objects.example.com:9000, and region_name such as eu-west-3.",
+    )
 
 
 def _is_local(host: str) -> bool:

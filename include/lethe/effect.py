@@ -112,22 +112,15 @@ def _persons(connection: Connection, store: Store, name: str, table: Table, row:
 
 
 def _objects(workspace: Workspace, store: Store, olds: Sequence[Step], news: Sequence[Step]) -> dict[str, Any]:
-    from lethe.stores.s3.count import survey
+    from lethe.stores.s3 import difference
 
-    client = workspace.s3(store.connection)
-
-    def take(steps: Sequence[Step]) -> tuple[set[bytes], datetime | None]:
-        surveys = [survey(client, s.predicate) for s in steps if isinstance(s.predicate, ObjectPredicate)]
-        keys = {s.keys[i : i + 8] for s in surveys for i in range(0, len(s.keys), 8)}
-        return keys, min((s.counts.oldest for s in surveys if s.counts.oldest), default=None)
-
-    (was, _), (becomes, oldest) = take(olds), take(news)
-    more = len(becomes - was)
+    before, after = ([s.predicate for s in steps if isinstance(s.predicate, ObjectPredicate)] for steps in (olds, news))
+    found = difference(workspace.s3(store.connection), before, after)
     return {
-        "old_rows": len(was),
-        "new_rows": len(becomes),
-        "more": more,
-        "fewer": len(was - becomes),
+        "old_rows": found.before,
+        "new_rows": found.after,
+        "more": found.more,
+        "fewer": found.fewer,
         "persons": None,
-        "oldest": oldest if more else None,
+        "oldest": found.oldest,
     }

@@ -100,6 +100,10 @@ class PurgeFailed(LetheError):
     """Steps of a group were not finished: what is due in them may still be there."""
 
 
+class PurgeHindered(PurgeFailed):
+    """Every unfinished step met a lock or a store that did not answer: the same purge may succeed a little later."""
+
+
 class NotClean(LetheError):
     """A run is over and not clean: due rows are left, or it is not known whether any are."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
 
 from lethe.errors import BadAsOf
 
@@ -10,6 +11,11 @@ from lethe.errors import BadAsOf
 def now() -> datetime:
     """This instant, in UTC."""
     return datetime.now(UTC)
+
+
+def local_day(at: datetime, zone: str) -> date:
+    """The date of an instant in that zone: a hold begins, and an exemption ends, on a day of the policy's zone."""
+    return at.astimezone(ZoneInfo(zone)).date()
 
 
 def parse_as_of(text: str | None, *, at: datetime) -> datetime:

@@ -35,6 +35,11 @@ def digest_key(connection: Connection) -> bytes:
         ) from None
 
 
+def approvers() -> tuple[str, ...]:
+    """Who may answer a waiting plan in Airflow's UI: the user ids of `LETHE_APPROVERS`, with commas between. Empty: whoever may edit runs."""
+    return tuple(name.strip() for name in os.environ.get("LETHE_APPROVERS", "").split(",") if name.strip())
+
+
 def catalog_dir(policies: Path) -> Path:
     """Its catalog."""
     return policies / "catalog"

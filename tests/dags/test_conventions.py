@@ -66,6 +66,15 @@ def test_every_dag_alerts_when_it_fails(bag):
         assert leaves and all(leaf.on_failure_callback for leaf in leaves), name
 
 
+def test_every_dag_alerts_when_its_run_ends_without_a_failed_task(bag):
+    from lethe.airflow.notifier import Alert, RunAlert
+
+    for name, dag in every_dag(bag):
+        assert [type(c) for c in dag.on_failure_callback] == [RunAlert], name
+        told = [t.task_id for t in dag.tasks if any(isinstance(c, Alert) for c in t.on_failure_callback or ())]
+        assert told == (["record"] if name in DELETING else [t.task_id for t in dag.tasks]), f"{name}: one failure, one alert"
+
+
 def test_the_task_that_records_runs_whatever_happened_before_it(bag):
     record = bag.dags["retention_purge"].get_task("record")
     assert record.trigger_rule == "all_done"

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from demo.postgres import free_port
 from lethe.airflow import notifier
 from lethe.errors import NotClean
 
+DAGS = Path(__file__).parents[2] / "dags"
 ERROR = NotClean("technical-logs/technical_logs: 12 due rows left.", fix="Clear the task `purge`; it goes on where it stopped.")
 TOLD = ("retention_purge", "technical-logs/technical_logs", "12 due rows left", "Safe to do now: Clear the task `purge`")
 
@@ -123,3 +125,53 @@ def _not_found(connection_id: str) -> None:
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     raise AirflowNotFoundException(connection_id)
+
+
+def waiting() -> dict[str, Any]:
+    page = "http://airflow/dags/retention_purge/runs/manual__1/tasks/guard"
+    return {"ti": SimpleNamespace(dag_id="retention_purge", task_id="guard", run_id="manual__1", log_url=f"{page}?try_number=1")}
+
+
+def test_a_plan_that_waits_is_told_with_the_page_on_which_it_is_answered(
+    webhook: tuple[int, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels(monkeypatch, f"json://127.0.0.1:{webhook[0]}/")
+    notifier.PlanWaits(text="Plan abc would delete 7 rows.")(waiting())
+    (told,) = webhook[1]
+    assert told["title"] == "Lethe: retention_purge waits for an approval"
+    assert (
+        "would delete 7 rows" in told["message"]
+        and "/tasks/guard/required_actions" in told["message"]
+        and "try_number" not in told["message"]
+    )
+
+
+def test_a_plan_waits_all_the_same_when_nobody_could_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    channels(monkeypatch, f"json://127.0.0.1:{free_port()}/")
+    said: list[str] = []
+    waits = notifier.PlanWaits(text="x")
+    monkeypatch.setattr(waits.log, "error", lambda *what: said.append(what[0]))
+    waits(waiting())
+    assert said == ["Nobody was told that a plan waits: %s"]
+
+
+@pytest.mark.parametrize(("reason", "alerts"), [("timed_out", 1), ("all_tasks_deadlocked", 1), ("task_failure", 0)])
+@pytest.mark.parametrize("dag", ["retention_purge", "policy_audit", "missed_runs"])
+def test_a_dag_run_that_took_too_long_is_told_once_and_a_failed_task_not_a_second_time(
+    webhook: tuple[int, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, dag: str, reason: str, alerts: int
+) -> None:
+    """Through Airflow's own code for callbacks of DAGs: the scheduler asks for them, the DAG processor runs them."""
+    import structlog
+    from airflow.callbacks.callback_requests import DagCallbackRequest
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.dag_processing.processor import _execute_dag_callbacks
+
+    channels(monkeypatch, f"json://127.0.0.1:{webhook[0]}/")
+    request = DagCallbackRequest(
+        filepath=f"{dag}.py", dag_id=dag, run_id="scheduled__1", bundle_name="b", bundle_version=None, is_failure_callback=True, msg=reason
+    )
+    _execute_dag_callbacks(DagBag(dag_folder=str(DAGS)), request, structlog.get_logger())
+    assert len(webhook[1]) == alerts
+    if alerts:
+        assert f"DAG {dag}, run scheduled__1" in webhook[1][0]["message"] and "Safe to do now" in webhook[1][0]["message"]
+        assert ("took too long" in webhook[1][0]["message"]) == (reason == "timed_out")

@@ -35,18 +35,37 @@ def conf(demo: Demo, second: int, *rules: str) -> dict[str, object]:
 
 
 def test_a_scheduled_run_over_its_guard_waits_and_a_refusal_deletes_nothing_and_is_red(demo: Demo, api: Api) -> None:
-    before = due(demo)
+    before, alerts = due(demo), len(demo.alerts())
     run = api.switch_on("retention_purge")
     asked = api.waits(run)
     assert "technical-logs" in asked["body"]
     assert due(demo) == before, "something was deleted before anybody approved"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        api.answer(run, "Approve")  # an admin, and not one of LETHE_APPROVERS
     Api(home=demo.home, user="approver").answer(run, "Reject")
 
     assert api.ended("retention_purge", run) == "failed"
     tasks = api.tasks("retention_purge", run)
-    assert (tasks["guard"], tasks["purge"], tasks["record"]) == ("skipped", "skipped", "failed")
+    said = "\n".join(line for line in task_log(demo, "retention_purge", run, "guard").splitlines() if '"error"' in line)
+    assert (tasks["guard"], tasks["purge"], tasks["record"]) == ("skipped", "skipped", "failed"), said
     assert due(demo) == before
     assert len(demo.evidence("run.refused")) == 1
+    waits, refused = demo.alerts()[alerts:]
+    assert "waits for an approval" in waits["title"] and "technical-logs/technical_logs" in waits["message"]
+    assert "The plan was refused" in refused["message"]
+
+
+def test_whoever_starts_a_run_cannot_approve_it(demo: Demo, api: Api) -> None:
+    before = due(demo)
+    approver = Api(home=demo.home, user="approver")
+    run = approver.trigger("retention_purge", **conf(demo, 1, "technical-logs"))
+    approver.waits(run)
+    approver.answer(run, "Approve")
+
+    assert api.ended("retention_purge", run) == "failed"
+    assert api.tasks("retention_purge", run)["purge"] == "skipped"
+    assert due(demo) == before > 0
+    assert (demo.evidence("approval.refused")[-1]["reason"], demo.evidence("approval.refused")[-1]["approver"]) == ("own_run", "approver")
 
 
 def test_a_manual_run_deletes_nothing_unless_told(demo: Demo, api: Api) -> None:
@@ -81,7 +100,10 @@ def test_the_audit_finds_nothing_left_after_a_clean_night(demo: Demo, api: Api) 
 
 def test_a_failed_purge_is_red_names_the_rule_and_leaves_an_alert(demo: Demo, api: Api) -> None:
     with demo.sql() as owner:
-        owner.execute(f"INSERT INTO {LOGS} (occurred_at, level, service, message) VALUES (%s, 'info', 'web', 'late')", [demo.as_of - timedelta(days=500)])
+        owner.execute(
+            f"INSERT INTO {LOGS} (occurred_at, level, service, message) VALUES (%s, 'info', 'web', 'late')",
+            [demo.as_of - timedelta(days=500)],
+        )
         owner.execute(f"REVOKE DELETE ON {LOGS} FROM lethe_purger")
     alerts = len(demo.alerts())
     try:
@@ -97,6 +119,8 @@ def test_a_failed_purge_is_red_names_the_rule_and_leaves_an_alert(demo: Demo, ap
     told = demo.alerts()[alerts:]
     assert len(told) == 1
     assert "technical-logs/technical_logs: 1 due rows left" in told[0]["message"] and "Safe to do now" in told[0]["message"]
+    assert "Tasks of this run failed: purge_0" in told[0]["message"]
+    assert demo.evidence("run.failed")[-1]["failed_tasks"] == ["purge_0"]
 
 
 def test_no_trace_of_a_person_is_in_airflow_or_lethe_afterwards(demo: Demo, api: Api) -> None:

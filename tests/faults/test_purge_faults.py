@@ -21,9 +21,9 @@ import pytest
 from demo.postgres import PostgresServer
 from helpers.purge_once import DATASETS, process, steps
 from helpers.purging import AS_OF, CUTOFF, World, plan_of, world_of
-from lethe.purge.faults import POINTS
+from lethe.purge.faults import ROW_POINTS
 
-CASES = [(name, kind) for name, kinds in POINTS.items() for kind in sorted(kinds)]
+CASES = [(name, kind) for name, kinds in ROW_POINTS.items() for kind in sorted(kinds)]
 COUNTED = ("deleted", "arrived", "failed", "fingerprint", "error", "error_kind")
 SEED = int(os.environ.get("LETHE_FAULTS_SEED", "20261123"))
 
@@ -117,7 +117,7 @@ def test_nobody_disturbs_it(wanted: dict[str, Any]) -> None:
     assert [t["deleted"] for t in found["totals"]] == [1_000, 2_000, 80, 20, 40]
     assert all(t["error"] is None for t in found["totals"])
     assert found["state"]["leases"] == found["state"]["open"] == 0
-    assert set(POINTS) - set(found["passed"]) == {"recover.close.before", "recover.close.after"}, "those are passed after a crash only"
+    assert set(ROW_POINTS) - set(found["passed"]) == {"recover.close.before", "recover.close.after"}, "those are passed after a crash only"
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES, ids=[f"{n}:{k}" for n, k in CASES])
@@ -140,7 +140,7 @@ def test_a_fault_changes_neither_the_end_nor_the_totals(world: World, wanted: di
 @pytest.mark.parametrize("number", range(20))
 def test_killed_at_any_instant(world: World, wanted: dict[str, Any], number: int) -> None:
     chance = random.Random(SEED + number)
-    for name in chance.sample(sorted(POINTS), 2):
+    for name in chance.sample(sorted(ROW_POINTS), 2):
         nth = chance.randint(1, 4)
         run(world, faults=f"{name}:kill:{nth}")
     running, _ = start(world)

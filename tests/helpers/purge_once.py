@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def main(port: int, database: str, faults: str, log: str, answer: str) -> None:
         catalog=CATALOG,
         connections=connections,
         control=create_engine(f"postgresql+psycopg://lethe_runtime@127.0.0.1:{port}/{database}"),
-        limits=QUICK,
+        limits=replace(QUICK, window=100, most=100),  # enough batches for two lanes
     )
     Path(answer).write_text(json.dumps([asdict(t) for t in run_group(steps(), context)]))
 

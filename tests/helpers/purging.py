@@ -25,7 +25,17 @@ AS_OF = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 CUTOFF = datetime(2025, 11, 22, 23, 0, tzinfo=UTC)
 SERVICE = datetime(2015, 1, 1, tzinfo=UTC)
 ROLES = {"source_db": "lethe_purger", "source_db_check": "lethe_checker", "source_db_maintenance": "lethe_keeper"}
-QUICK = Limits(window=500, gentle_window=100, careful=50, lock_timeout=200, statement_timeout=20_000, tries=4, longest_wait=0.1)
+QUICK = Limits(
+    window=500,
+    most=500,
+    gentle_window=100,
+    gentle_most=100,
+    careful=50,
+    lock_timeout=200,
+    statement_timeout=20_000,
+    tries=4,
+    longest_wait=0.1,
+)
 
 SCHEMA = """
 CREATE SCHEMA app;

@@ -137,6 +137,12 @@ def test_a_plan_is_a_table_for_people(lethe: Any) -> None:
         (("hold", "add", "--reason", "audit", "--person", "jean.dupont@example.com"), "DATASET:KEY"),
         (("hold", "add", "--reason", "audit", "--person", "users:jean.dupont@example.com"), "never by a name"),
         (("hold", "add", "--reason", "audit", "--dataset", "leds"), "no dataset"),
+        (("hold", "add", "--reason", "audit", "--dataset", "technical_logs", "--person", "leads:5"), "no way to leads"),
+        (("hold", "add", "--reason", "audit", "--tenant", "007"), "the key of tenants is a bigint"),
+        (("hold", "add", "--reason", "audit", "--tenant", "7b"), "the key of tenants is a bigint"),
+        (("hold", "add", "--reason", "audit", "--person", "users:99999999999999999999"), "the key of users is a bigint"),
+        (("hold", "add", "--reason", "audit", "--tenant", "987654321"), "tenants has no such key"),
+        (("hold", "add", "--reason", "audit", "--dataset", "leads", "--person", "leads:987654321"), "leads has no such key"),
         (("hold", "lift", "999999"), "no hold 999999"),
         (("policy", "diff", "2026-05-01", "1999-01-01"), "no policy version"),
     ],
@@ -155,9 +161,20 @@ def test_a_database_that_refuses_is_exit_2_without_traceback(lethe: Any) -> None
 
 
 def test_a_plan_seen_in_a_dry_run_is_approved_by_digest_and_then_waits_no_more(lethe: Any) -> None:
-    digest = told(lethe("plan", "--as-of", AS_OF, "--rules", "technical-logs", "--json"))["digest"]
-    given = told(lethe("plan", "approve", digest, "--reason", "first_run", "--as", "j.dupont", "--json"))
-    assert given == {"digest": digest, "approved": True, "approver": "j.dupont", "reason": "first_run"}
+    seen = told(lethe("plan", "--as-of", AS_OF, "--rules", "technical-logs", "--json"))
+    digest, rows = seen["digest"], seen["rows"]
+    assert rows == sum(s["counts"]["due"] - s["counts"]["held"] - s["counts"]["blocked"] for s in seen["steps"]) > 0
+    approve = ("plan", "approve", digest, "--reason", "first_run", "--as", "j.dupont", "--json")
+    assert "counted again" in told(lethe(*approve, "--rows", str(rows - 1)), code=2)["error"]
+    given = told(lethe(*approve, "--rows", str(rows)))
+    assert given == {
+        "digest": digest,
+        "approved": True,
+        "approver": "j.dupont",
+        "recorded_by": "lethe_approver",
+        "reason": "first_run",
+        "rows": rows,
+    }
     assert not told(lethe("plan", "--as-of", AS_OF, "--rules", "technical-logs", "--json"))["waits_for_approval"]
 
 
@@ -180,6 +197,72 @@ def test_a_hold_is_added_counted_apart_listed_and_lifted(lethe: Any) -> None:
     assert told(lethe(*plan))["steps"][0]["counts"]["held"] == 0
 
 
+TENANTS = {
+    "tenants": "id = {0}",
+    "users": "tenant_id = {0}",
+    "technical_logs": "tenant_id = {0}",
+    "consents": "user_id IN (SELECT id FROM app.users WHERE tenant_id = {0})",
+    "audience_events": "consent_id IN (SELECT c.id FROM app.consents c JOIN app.users u ON u.id = c.user_id WHERE u.tenant_id = {0})",
+    "support_messages": "thread_id IN (SELECT id FROM app.support_threads WHERE tenant_id = {0})",
+}
+
+
+def counted(world: tuple[dict[str, str], ControlDatabase], query: str) -> int:
+    """One number from Spotrak's database, by SQL of the test's own."""
+    with psycopg.connect(world[0]["AIRFLOW_CONN_SPOTRAK_DB_CHECK"]) as connection:
+        found = connection.execute(query).fetchone()  # type: ignore[arg-type]
+    assert found is not None
+    return int(found[0])
+
+
+def test_a_hold_on_a_tenant_says_how_many_rows_it_keeps_and_what_it_cannot(
+    lethe: Any, world: tuple[dict[str, str], ControlDatabase]
+) -> None:
+    tenant = counted(
+        world,
+        "SELECT u.tenant_id FROM app.audience_events e JOIN app.consents c ON c.id = e.consent_id JOIN app.users u ON u.id = c.user_id "
+        "JOIN app.support_threads t ON t.tenant_id = u.tenant_id GROUP BY 1 ORDER BY count(*) DESC LIMIT 1",
+    )
+    hold = told(lethe("hold", "add", "--reason", "audit", "--tenant", str(tenant), "--owner", "j.dupont", "--json"))
+    try:
+        own = {t: counted(world, f"SELECT count(*) FROM app.{t} WHERE {w.format(tenant)}") for t, w in TENANTS.items()}
+        assert {t: hold["keeps"][t] for t in TENANTS} == own and min(own.values()) > 0
+        assert hold["out_of_reach"].keys() == {"nginx_logs", "client_files"}
+        assert "page_views" in hold["keeps"] and None not in hold["keeps"].values()
+    finally:
+        lethe("hold", "lift", str(hold["id"]), "--by", "j.dupont")
+
+
+def test_a_hold_on_a_range_of_time_keeps_the_rows_whose_clock_lies_in_it(lethe: Any, world: tuple[dict[str, str], ControlDatabase]) -> None:
+    since, until = "2025-11-01T00:00:00+01:00", "2026-05-01T00:00:00+02:00"
+    scope = ("--dataset", "technical_logs", "--since", since, "--until", until)
+    hold = told(lethe("hold", "add", "--reason", "audit", *scope, "--owner", "j.dupont", "--json"))
+    lethe("hold", "lift", str(hold["id"]), "--by", "j.dupont")
+    own = counted(world, f"SELECT count(*) FROM app.technical_logs WHERE occurred_at >= '{since}' AND occurred_at < '{until}'")
+    assert hold["keeps"] == {"technical_logs": own} and own > 0
+
+
+def test_a_person_whose_account_is_gone_is_held_by_the_rows_that_still_lead_there(
+    lethe: Any, world: tuple[dict[str, str], ControlDatabase]
+) -> None:
+    spotrak = make_url(world[0]["AIRFLOW_CONN_SPOTRAK_DB"]).database
+    with psycopg.connect(make_url(world[1].url).set(database=spotrak).render_as_string(hide_password=False)) as admin:
+        admin.execute("UPDATE app.technical_logs SET user_id = 880088 WHERE id = (SELECT max(id) FROM app.technical_logs)")
+    assert counted(world, "SELECT count(*) FROM app.users WHERE id = 880088") == 0
+    code, out, _ = lethe("hold", "add", "--reason", "audit", "--person", "users:880088", "--owner", "j.dupont")
+    assert code == 0 and "technical_logs" in out and "It cannot keep" in out
+    [hold] = told(lethe("hold", "list", "--json"))["holds"]
+    lethe("hold", "lift", str(hold["id"]), "--by", "j.dupont")
+
+
+def test_a_hold_that_keeps_no_row_yet_says_so(lethe: Any) -> None:
+    since = "2040-01-01T00:00:00+01:00"
+    code, out, _ = lethe("hold", "add", "--reason", "audit", "--dataset", "support_threads", "--since", since, "--owner", "j.dupont")
+    assert code == 0 and "keeps no row now" in out and "in another dataset is not kept" in out
+    [hold] = told(lethe("hold", "list", "--json"))["holds"]
+    lethe("hold", "lift", str(hold["id"]), "--by", "j.dupont")
+
+
 def test_a_ledger_that_was_edited_is_named_at_its_first_broken_record(lethe: Any, world: tuple[dict[str, str], ControlDatabase]) -> None:
     told(lethe("plan", "--as-of", AS_OF, "--rules", "leads", "--json"))
     assert told(lethe("verify", "--json"))["sound"]
@@ -197,6 +280,22 @@ def test_a_ledger_that_was_edited_is_named_at_its_first_broken_record(lethe: Any
             superuser.execute("ALTER TABLE lethe.ledger DISABLE TRIGGER ALL")
             superuser.execute("UPDATE lethe.ledger SET body = rtrim(body) WHERE seq = 1")
             _guard(superuser)
+
+
+def test_a_hold_that_was_lifted_by_hand_is_named_by_verify(lethe: Any, world: tuple[dict[str, str], ControlDatabase]) -> None:
+    hold = told(lethe("hold", "add", "--reason", "audit", "--dataset", "leads", "--owner", "j.dupont", "--json"))["id"]
+    assert told(lethe("verify", "--json"))["sound"]
+    url = make_url(world[1].url).render_as_string(hide_password=False)
+    with psycopg.connect(url) as superuser:
+        superuser.execute("UPDATE lethe.holds SET lifted_at = now(), lifted_by = 'x' WHERE id = %s", [hold])
+    try:
+        code, out, _ = lethe("verify")
+        assert code == 1 and f"Hold {hold} is not what record" in out
+    finally:
+        with psycopg.connect(url) as superuser:
+            superuser.execute("UPDATE lethe.holds SET lifted_at = NULL, lifted_by = NULL WHERE id = %s", [hold])
+    assert lethe("hold", "lift", str(hold), "--by", "j.dupont")[0] == 0
+    assert told(lethe("verify", "--json"))["sound"]
 
 
 def _guard(superuser: psycopg.Connection) -> None:

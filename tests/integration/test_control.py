@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from helpers.control import AS_OF, ControlDatabase, a_plan, a_step, counts
 from lethe.control.grants import RIGHTS
-from lethe.control.history import last_periods, past_deleted
+from lethe.control.history import last_steps, past_deleted
 from lethe.control.maintenance import AIRFLOW_CLEAN, is_overdue, last_success, record_success
 from lethe.control.migrate import migrate
 from lethe.control.plans import DRY, Counted, latest_counts, load_counts, load_plan, save_counts, save_plan
@@ -20,6 +20,7 @@ from lethe.control.runs import Opened, open_or_resume, run_of, set_state
 from lethe.control.tables import metadata
 from lethe.errors import OutOfTurn, PlanAltered, UnknownName
 from lethe.evidence.ledger import records
+from lethe.plan.model import Step
 
 STEP = "logs/technical_logs"
 
@@ -186,8 +187,26 @@ def test_history_is_what_each_past_plan_deleted_in_all_its_finished_attempts(con
         assert past_deleted(connection, [STEP, "never/ran"]) == {STEP: (1, 21, 31)}
         assert past_deleted(connection, [STEP], besides=plan.digest) == {STEP: (1, 21)}
         assert past_deleted(connection, [STEP], limit=2) == {STEP: (21, 31)}
-        assert last_periods(connection, [STEP, "never/ran"]) == {STEP: "P6M"}
-        assert last_periods(connection, [STEP], besides=plan.digest) == {STEP: "P12M"}
+        assert {d: [s.period for s in found] for d, found in last_steps(connection).items()} == {"technical_logs": ["P6M"]}
+        assert [s.period for s in last_steps(connection, besides=plan.digest)["technical_logs"]] == ["P12M"]
+        assert past_deleted(connection, ["renamed/technical_logs"]) == {"renamed/technical_logs": (1, 21, 31)}
+
+
+def test_what_ran_last_is_put_together_from_runs_over_some_of_the_rules_of_one_policy(control: ControlDatabase) -> None:
+    def ran(night: int, policy: str, *steps: Step) -> None:
+        plan = a_plan(*steps, as_of=AS_OF + timedelta(days=night)).model_copy(update={"policy_digest": policy * 64})
+        with control.runtime.begin() as connection:
+            save_plan(connection, plan)
+            open_or_resume(connection, plan.digest)
+            set_state(connection, plan.digest, 1, "passed")
+            set_state(connection, plan.digest, 1, "finished", at=plan.as_of)
+
+    ran(0, "a", a_step("stale/mails", period="P1M"), a_step("logs/technical_logs", period="P1M"))
+    ran(1, "b", a_step("mail/mails"), a_step("proofs/mails", period="P5Y"), a_step("accounts/users", waiting_for=("warning",)))
+    ran(2, "b", a_step("mail/mails", period="P11M"))
+    with control.runtime.connect() as connection:
+        found = {dataset: {s.rule: s.period for s in steps} for dataset, steps in last_steps(connection).items()}
+    assert found == {"mails": {"mail": "P11M", "proofs": "P5Y"}, "technical_logs": {"logs": "P1M"}, "users": {"accounts": "P12M"}}
 
 
 def test_cleaning_airflow_is_overdue_after_two_days_or_when_it_never_was(control: ControlDatabase) -> None:

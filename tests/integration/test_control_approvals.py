@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from helpers.control import AS_OF, ControlDatabase, a_plan, counts
+from helpers.control import AS_OF, ControlDatabase, a_plan, a_step, counts
 from lethe.control.approvals import approval_of, approve, record_answer
 from lethe.control.plans import DRY, Counted, save_counts, save_plan
 from lethe.errors import NotApproved, UnknownName
@@ -28,7 +28,8 @@ def seen(control: ControlDatabase) -> ControlDatabase:
 
 def test_an_approval_keeps_what_was_seen_as_its_ceilings_and_is_on_record(seen: ControlDatabase) -> None:
     with seen.approver.begin() as connection:
-        assert approve(connection, PLAN[:16], approver="j.dupont", reason="first_run") == PLAN
+        given = approve(connection, PLAN[:16], approver="j.dupont", reason="first_run")
+    assert (given.plan, given.approver, given.login, given.rows) == (PLAN, "j.dupont", "lethe_approver", 45)
     with seen.runtime.connect() as connection:
         approval = approval_of(connection, PLAN)
         (record,) = records(connection, kind="approval.given")
@@ -36,6 +37,39 @@ def test_an_approval_keeps_what_was_seen_as_its_ceilings_and_is_on_record(seen: 
     assert (approval.approver, approval.channel, approval.recorded_by) == ("j.dupont", "credentials", "lethe_approver")
     assert approval.ceilings == {STEP: 45}
     assert record.run == PLAN and record.content["approver"] == "j.dupont" and record.content["ceilings"] == {STEP: 45}
+    assert record.content["recorded_by"] == "lethe_approver", "`--as` is what a person says; this is what the database knows"
+    assert record.recorded_at == approval.given_at.isoformat(timespec="microseconds")
+
+
+def test_an_approver_who_gives_no_name_is_the_login_of_the_credentials(seen: ControlDatabase) -> None:
+    with seen.approver.begin() as connection:
+        assert approve(connection, PLAN, reason="first_run").approver == "lethe_approver"
+    with seen.runtime.connect() as connection:
+        (record,) = records(connection, kind="approval.given")
+    assert record.content["approver"] == record.content["recorded_by"] == "lethe_approver"
+
+
+def test_counts_that_the_approver_did_not_see_are_not_approved(seen: ControlDatabase) -> None:
+    with seen.runtime.begin() as connection:
+        save_counts(connection, PLAN, DRY, {STEP: Counted(counts=counts(100, 60))})
+    with pytest.raises(NotApproved, match="now delete 60 rows, not 45"), seen.approver.begin() as connection:
+        approve(connection, PLAN, approver="j.dupont", reason="first_run", rows=45)
+    with seen.runtime.connect() as connection:
+        assert approval_of(connection, PLAN) is None and list(records(connection)) == []
+    with seen.approver.begin() as connection:
+        assert approve(connection, PLAN, approver="j.dupont", reason="first_run", rows=60).rows == 60
+
+
+def test_a_step_that_waits_has_no_part_in_what_is_approved(control: ControlDatabase) -> None:
+    plan = a_plan(a_step(), a_step("later/mails", waiting_for=("archive",)))
+    with control.runtime.begin() as connection:
+        save_plan(connection, plan)
+        save_counts(connection, plan.digest, DRY, {s.id: Counted(counts=counts(100, 50)) for s in plan.steps})
+    with control.approver.begin() as connection:
+        assert approve(connection, plan.digest, reason="first_run", rows=50).rows == 50
+    with control.runtime.connect() as connection:
+        approval = approval_of(connection, plan.digest)
+    assert approval is not None and approval.ceilings == {STEP: 50}
 
 
 def test_nobody_has_said_anything_about_a_plan_at_first(seen: ControlDatabase) -> None:

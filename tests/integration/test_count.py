@@ -349,6 +349,23 @@ def test_what_cannot_be_counted_is_an_error_by_name_and_the_snapshot_lives_on(
             assert counter.count(step("other")).counts.total == 1
 
 
+def test_a_count_that_fails_among_others_takes_nothing_from_them_in_any_transaction_of_a_connection(engine: Engine, database: str) -> None:
+    with checker(engine, database) as eyes:
+        live, store = describe(engine, ["app"]), store_of(entry("logs"), entry("other"))
+        run(engine, "REVOKE ALL ON app.logs FROM checker")
+        for _ in range(2):  # the second snapshot is on the connection of the first
+            with snapshot(eyes) as connection:
+                counter = PostgresCounter(connection=connection, store=store, live=live, steps=(step("logs"), step("other")))
+                before = counter.count(step("other"))
+                for _ in range(2):
+                    with pytest.raises(Uncountable, match="42501"):
+                        counter.count(step("logs"))
+                run(engine, f"INSERT INTO app.other SELECT max(id) + 1, '{OLD}' FROM app.other")
+                after = counter.count(step("other"))
+            assert (after.counts, after.snapshot, after.keys) == (before.counts, before.snapshot, before.keys)
+        assert before.counts.total == 2
+
+
 class checker:
     """Tables with one row each, a second role that may read them, and its engine."""
 

@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 
 from helpers.control import DIGEST_KEY, ControlDatabase
+from lethe.catalog.load import load_catalog
 from lethe.control.holds import active_scopes, add_hold, batch_gate, hold_findings, lift_hold, list_holds
+from lethe.control.scope import lacking
 from lethe.errors import EvidenceRefused, HoldRefused, UnknownName
 from lethe.evidence.ledger import records
 from lethe.evidence.record import keyed_digest
+from lethe.plan.model import HoldScope
+from lethe.settings import SHIPPED, catalog_dir
 
+CATALOG = load_catalog(catalog_dir(SHIPPED))
 DAY = date(2026, 11, 23)
 GOOD: dict[str, Any] = {
     "reason": "litigation",
@@ -22,7 +27,7 @@ GOOD: dict[str, Any] = {
     "review_on": date(2027, 5, 1),
     "digest_key": DIGEST_KEY,
     "dataset": "technical_logs",
-    "datasets": {"technical_logs", "users"},
+    "catalog": CATALOG,
 }
 
 
@@ -68,6 +73,8 @@ def test_a_hold_that_makes_no_sense_is_refused_and_leaves_nothing(control: Contr
         ({"person": ("users", "jeanne@example.org")}, HoldRefused),
         ({"dataset": "technical_log"}, UnknownName),
         ({"person": ("people", "1")}, UnknownName),
+        ({"person": ("leads", "5")}, HoldRefused),
+        ({"dataset": "client_files", "since": datetime(2026, 2, 1, tzinfo=UTC)}, HoldRefused),
         ({"person": ("users", "1"), "digest_key": b""}, EvidenceRefused),
     ]
     with control.runtime.begin() as connection:
@@ -77,6 +84,31 @@ def test_a_hold_that_makes_no_sense_is_refused_and_leaves_nothing(control: Contr
             assert "example.org" not in str(refused.value)
         assert list_holds(connection, lifted=True) == ()
         assert list(records(connection)) == []
+
+
+def test_every_table_of_a_tenant_is_kept_by_a_hold_on_it_and_what_is_not_is_named() -> None:
+    found = lacking(CATALOG, HoldScope(id=0, tenant="42"))
+    assert {d for d, lack in found.items() if lack} == {"nginx_logs", "client_files"}
+    assert {"consents", "audience_events", "support_messages"} <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("scope", "says"),
+    [
+        ({"dataset": "technical_logs", "person": ("leads", "5")}, "dataset 'technical_logs' has no way to leads"),
+        ({"dataset": "tags", "tenant": "42"}, "dataset 'tags' has no way to a tenant"),
+        ({"dataset": "tags", "since": datetime(2026, 1, 1, tzinfo=UTC)}, "dataset 'tags' has no clock"),
+    ],
+)
+def test_a_hold_on_a_dataset_that_does_not_lead_to_its_scope_is_refused(control: ControlDatabase, scope: dict[str, Any], says: str) -> None:
+    store = CATALOG.stores[0]
+    bare = store.tables["technical_logs"].model_copy(update={"tenant": None, "persons": (), "clocks": {}})
+    catalog = CATALOG.model_copy(update={"stores": (store.model_copy(update={"tables": {**store.tables, "tags": bare}}),)})
+    with control.runtime.begin() as connection:
+        with pytest.raises(HoldRefused, match=says):
+            add_hold(connection, **{**GOOD, "dataset": None, "catalog": catalog, **scope})
+        assert list_holds(connection) == ()
+        assert add_hold(connection, **{**GOOD, "dataset": "tags", "catalog": catalog}).scope.dataset == "tags"
 
 
 def test_a_hold_without_a_review_date_or_past_it_is_red_and_still_keeps_its_rows(control: ControlDatabase) -> None:

@@ -226,6 +226,66 @@ def test_guards_that_are_off_are_a_finding(written: ControlDatabase, heads: Fold
     assert [f.how for f in judged(written, heads).findings] == ["unguarded"]
 
 
+@pytest.fixture
+def ended(written: ControlDatabase, heads: Folder) -> ControlDatabase:
+    """Records 13 and 14: a run that ended, and its head kept outside; record 15 a hold, which has none."""
+    with written.runtime.begin() as connection:
+        append(connection, "run.opened", {"attempt": 1}, run=PLAN)
+        append(connection, "run.finished", {"outcome": "clean"}, run=PLAN)
+    with written.runtime.connect() as connection:
+        keep_head(connection, heads, PLAN)
+    with written.runtime.begin() as connection:
+        append(connection, "hold.added", {"hold": 1})
+    return written
+
+
+def test_no_kept_head_at_all_is_no_all_clear_once_a_run_has_ended(ended: ControlDatabase, heads: Folder) -> None:
+    assert judged(ended, heads).sound and judged(ended, heads).witnessed_to == 14
+    empty = judged(ended, Folder())
+    assert [(f.how, f.seq) for f in empty.findings] == [("unwitnessed", 14)]
+    assert not empty.sound and (empty.heads, empty.witnessed_to) == (0, 0)
+
+
+def test_heads_must_reach_the_last_run_that_ended(ended: ControlDatabase, heads: Folder) -> None:
+    del heads.kept[sorted(heads.kept)[-1]]
+    verdict = judged(ended, heads)
+    assert [(f.how, f.seq) for f in verdict.findings] == [("unwitnessed", 14)] and verdict.witnessed_to == 12
+
+
+@pytest.mark.parametrize("kind", ["run.failed", "run.refused", "run.dry", "audit.finished"])
+def test_a_run_that_ended_otherwise_needs_its_head_as_well(ended: ControlDatabase, heads: Folder, kind: str) -> None:
+    with ended.runtime.begin() as connection:
+        append(connection, kind, {})
+    assert [(f.how, f.seq) for f in judged(ended, heads).findings] == [("unwitnessed", 16)]
+    with ended.runtime.connect() as connection:
+        keep_head(connection, heads, PLAN)
+    assert judged(ended, heads).sound
+
+
+def test_a_chain_rewritten_before_its_heads_were_wiped_is_found_by_their_absence(ended: ControlDatabase) -> None:
+    rewrite(ended, start=1)
+    assert [f.how for f in judged(ended, Folder()).findings] == ["unwitnessed"]
+
+
+def test_a_run_that_ends_while_the_ledger_is_verified_is_no_finding(ended: ControlDatabase, heads: Folder) -> None:
+    class Meanwhile(Folder):
+        """The first listing is made just before another run ends and keeps its head."""
+
+        def names(self) -> list[str]:
+            listed = super().names()
+            if len(self.kept) == 5:
+                with ended.runtime.begin() as connection:
+                    append(connection, "run.finished", {"outcome": "clean"}, run=PLAN)
+                with ended.runtime.connect() as connection:
+                    keep_head(connection, self, PLAN)
+            return listed
+
+    meanwhile = Meanwhile()
+    meanwhile.kept = dict(heads.kept)
+    verdict = judged(ended, meanwhile)
+    assert verdict.sound and (verdict.heads, verdict.witnessed_to, verdict.records) == (6, 16, 16)
+
+
 def test_eight_writers_at_once_make_one_chain(control: ControlDatabase) -> None:
     url = control.runtime.url.set(drivername="postgresql").render_as_string(hide_password=False)
     folder = Path(__file__).parents[1]

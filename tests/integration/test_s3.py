@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -66,7 +67,8 @@ class Bucket:
 
     def delete(self, predicate: ObjectPredicate, **options: Any) -> s3.ObjectTotals:
         self.batches: list[s3.ObjectResult] = []
-        return s3.delete_due(self.client, predicate, on_batch=self.batches.append, **options)
+        holds = options.pop("holds", ())
+        return s3.delete_due(self.client, predicate, on_batch=self.batches.append, holding=lambda: nullcontext(holds), **options)
 
     def left(self, prefix: str = "") -> list[tuple[str, str]]:
         return sorted((e.kind.value, e.key) for e in everything(self.client, self.name, prefix))

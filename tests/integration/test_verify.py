@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from sqlalchemy import event
 from sqlalchemy.engine import make_url
 
 from demo.postgres import PostgresServer
@@ -27,6 +29,7 @@ from lethe.verify.frames import Scene
 from lethe.verify.result import CUMULATIVE, EQUATION, ORPHANS, SIGHT, STATISTICS, SURVIVORS, Space, StepResult
 from lethe.verify.run import verify_run
 from lethe.verify.session import check_engine
+from lethe.verify.sight import known_keys
 
 AS_OF = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 CUTOFF = datetime(2025, 11, 22, 23, 0, tzinfo=UTC)
@@ -384,6 +387,29 @@ def test_the_count_of_due_rows_goes_by_the_clock_s_index(world: World) -> None:
     query = queries.left_over(Scene(store=STORE, steps=PLAN.steps), LOGS)
     plan = "\n".join(r[0] for r in world.rows(f"EXPLAIN {query}"))
     assert "Seq Scan" not in plan and "logs_occurred_at_idx" in plan
+
+
+def test_known_rows_are_the_highest_keys_by_the_key_s_index_and_not_by_their_text(world: World) -> None:
+    world.sql("INSERT INTO app.logs SELECT n, '2026-01-01Z', 1, 'y' FROM generate_series(2000, 52000) n")
+    world.sql("ANALYZE app.logs")
+    purger = check_engine(world.connections("spotrak_db"))
+    asked: list[str] = []
+    event.listen(purger, "before_cursor_execute", lambda _c, _cursor, statement, *_: asked.append(statement))
+    assert known_keys(purger, Scene(store=STORE, steps=PLAN.steps), LOGS) == [[str(n)] for n in range(52000, 51995, -1)]
+    plan = "\n".join(r[0] for r in world.rows(f"EXPLAIN {asked[-1]}"))
+    assert "logs_pkey" in plan and "Sort" not in plan and "Seq Scan" not in plan
+
+
+def test_the_check_leaves_no_connection_of_its_own_behind(world: World) -> None:
+    world.plan()
+    world.purge()
+    assert world.verify("r/logs")["logs"].outcome == "clean"
+    open_ = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lethe-verify' AND datname = current_database()"
+    for _ in range(100):  # A session that its client has closed is there for a moment yet.
+        if world.rows(open_) == [(0,)]:
+            return
+        time.sleep(0.05)
+    pytest.fail("a session of the check is still open")
 
 
 def test_a_view_is_a_partial_sight(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,7 +67,7 @@ class Logs:
     def purge(self, holds: Sequence[HoldScope] = ()) -> None:
         """The real one; its batches written as the purge writes them."""
         results: list[s3.ObjectResult] = []
-        s3.delete_due(self.client, self.predicate, on_batch=results.append, dataset="nginx", holds=holds)
+        s3.delete_due(self.client, self.predicate, on_batch=results.append, dataset="nginx", holding=lambda: nullcontext(holds))
         for r in results:
             self.wrote(r.number, r.deleted, {"fingerprint": r.xor, "failed": r.failed, "vanished": r.vanished})
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from helpers.control import a_plan, a_step, counts
+from lethe.catalog.model import Clock, Condition
 from lethe.errors import Uncountable
-from lethe.plan.guard import findings, shortened, usual
+from lethe.plan.guard import ceilings, findings, usual
+from lethe.plan.model import ContractShield, Predicate
+from lethe.plan.widened import Widening, widened
 from lethe.policy.model import Guard
 
 STEP = "logs/technical_logs"
+DATASET = "technical_logs"
 LIMITS = {"logs": Guard(max_share=0.2, max_rows=1000)}
 
 
@@ -55,16 +61,67 @@ def test_the_usual_is_the_95th_percentile_of_past_runs() -> None:
 
 def test_a_shortened_period_waits_whatever_the_number_of_rows() -> None:
     plan = a_plan(a_step(period="P12D"))
-    shorter = shortened(plan, {STEP: "P12M"})
-    assert shorter == {STEP: ("P12M", "P12D")}
-    found = findings(plan, {STEP: counts(100_000, 1)}, LIMITS, shorter=shorter)
+    wider = widened(plan, {DATASET: [a_step(period="P12M")]})
+    assert wider == {STEP: Widening("shortened", "P12M", "P12D")}
+    found = findings(plan, {STEP: counts(100_000, 1)}, LIMITS, wider=wider)
     assert [(f.limit, f.value, f.allowed) for f in found] == [("shortened", 12.0, 365.25)]
 
 
 @pytest.mark.parametrize(("before", "now"), [("P12M", "P12M"), ("P1Y", "P12M"), ("P6M", "P12M"), ("", "P12M"), ("P12M", "")])
 def test_an_equal_or_longer_or_unknown_period_is_not_shortened(before: str, now: str) -> None:
-    assert shortened(a_plan(a_step(period=now)), {STEP: before}) == {}
-    assert shortened(a_plan(a_step(period=now)), {}) == {}
+    assert widened(a_plan(a_step(period=now)), {DATASET: [a_step(period=before)]}) == {}
+    assert widened(a_plan(a_step(period=now)), {}) == {}
+
+
+def test_a_period_is_compared_over_the_dataset_whatever_the_rule_is_called() -> None:
+    renamed = a_plan(a_step("traces/technical_logs", period="P11M"))
+    assert widened(renamed, {DATASET: [a_step(period="P12M")]}) == {"traces/technical_logs": Widening("shortened", "P12M", "P11M")}
+    assert widened(renamed, {DATASET: [a_step(period="P12M"), a_step("more/technical_logs", period="P11M")]}) == {}
+    assert widened(renamed, {"another": [a_step("logs/another", period="P12M")]}) == {}
+
+
+def predicate(**changes: object) -> dict[str, object]:
+    base = a_step().predicate
+    assert isinstance(base, Predicate)
+    return {"predicate": base.model_copy(update=changes)}
+
+
+SHIELD = ContractShield(through=("tenant",), started="s", ended="e")
+NOTICES, OLD_ONES = Condition(column="kind", equals="notice"), Condition.model_validate({"column": "old", "is": "true"})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "limit"),
+    [
+        (predicate(shield=SHIELD), predicate(), "contract ignored"),
+        (predicate(), predicate(shield=SHIELD), None),
+        (predicate(clock=Clock(column="seen_at")), predicate(), "other clock"),
+        (predicate(zone="Asia/Tokyo"), predicate(zone="Europe/Paris"), "other clock"),
+        (predicate(subset=(NOTICES,)), predicate(), "further reach"),
+        (predicate(subset=(NOTICES,)), predicate(subset=(OLD_ONES,)), "further reach"),
+        (predicate(), predicate(subset=(NOTICES,)), None),
+        (predicate(subset=(NOTICES,)), predicate(subset=(NOTICES, OLD_ONES)), None),
+        ({"waiting_for": ("warning",)}, predicate(), "need dropped"),
+        (predicate(shield=SHIELD) | {"period": "P24M"}, predicate() | {"period": "P12M"}, "contract ignored"),
+        (predicate(shield=SHIELD) | {"period": "P6M"}, predicate() | {"period": "P12M"}, "contract ignored"),
+    ],
+)
+def test_a_step_that_reaches_further_than_what_ran_before_waits(before: dict[str, Any], now: dict[str, Any], limit: str | None) -> None:
+    plan = a_plan(a_step(**now))
+    wider = widened(plan, {DATASET: [a_step(**before)]})
+    found = findings(plan, {STEP: counts(100_000, 7)}, LIMITS, wider=wider)
+    assert [(f.limit, f.value, f.allowed) for f in found] == ([(limit, 7, 0)] if limit else [])
+
+
+def test_a_rule_that_waited_waits_for_a_person_when_it_acts_although_another_rule_ran_on_its_dataset() -> None:
+    ended = predicate(clock=Clock(column="ended_at"))
+    before = [a_step("usage/technical_logs"), a_step("after/technical_logs", waiting_for=("contract_end",), **ended)]
+    now = a_plan(a_step("usage/technical_logs"), a_step("after/technical_logs", **ended))
+    assert widened(now, {DATASET: before}) == {"after/technical_logs": Widening("need dropped")}
+
+
+def test_a_step_that_waits_deletes_nothing_so_it_widens_nothing() -> None:
+    assert widened(a_plan(a_step(period="P1D", waiting_for=("archive",))), {DATASET: [a_step()]}) == {}
 
 
 def test_an_approved_plan_goes_on_up_to_what_was_seen_and_waits_again_above() -> None:
@@ -89,3 +146,11 @@ def test_a_step_that_was_not_counted_cannot_pass() -> None:
 
 def test_a_step_that_never_acts_needs_no_approval() -> None:
     assert findings(a_plan(a_step(waiting_for=("archive",))), {}, LIMITS) == ()
+
+
+def test_what_passed_unapproved_may_grow_to_its_limits_and_what_was_approved_not_at_all() -> None:
+    found = {STEP: counts(4_000, 40)}
+    assert ceilings(a_plan(), found, LIMITS) == {STEP: 800}
+    assert ceilings(a_plan(), found, LIMITS, {STEP: [3] * 5}) == {STEP: 40}, "ten times the usual is less than what was counted and passed"
+    assert ceilings(a_plan(), found, LIMITS, approved={STEP: 41}) == {STEP: 41}
+    assert ceilings(a_plan(), found, LIMITS, approved={}) == {STEP: 0}, "a step that the approval did not see"

@@ -183,6 +183,12 @@ def test_the_digest_covers_the_instant_and_the_period_and_is_the_same_for_the_sa
     assert Plan.model_validate_json(plan.model_dump_json()).digest == plan.digest
 
 
+def test_an_instant_is_one_plan_however_its_offset_is_written() -> None:
+    data = catalog({"a": table("logs"), "b": table("logs")})
+    utc, paris = (make_plan(policy(rule("logs", "logs")), data, as_of=AS_OF.astimezone(z)) for z in (UTC, ZoneInfo("Europe/Paris")))
+    assert (utc.digest, utc) == (paris.digest, paris)
+
+
 def test_every_rule_of_the_shipped_policy_is_in_the_plan() -> None:
     book = load_policies(SHIPPED)
     shipped = book.in_force(AS_OF)

@@ -153,3 +153,20 @@ def test_a_quote_that_is_not_in_the_text_is_a_finding(copy: Path) -> None:
     )
     version = load_version(copy / "2026-05-01")
     assert [f.where for f in check_text(version, read_text(FOLDER, version))] == ["2026-05-01/rules.yaml technical-logs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("rules", "period: P12M", "period: P5BD"),
+        ("rules", "period: P10Y", "period: P10BD"),
+        ("policy", "backup_window: P35D", "backup_window: P35BD"),
+    ],
+)
+def test_a_period_in_business_days_ages_no_data_and_is_refused_by_its_line(copy: Path, name: str, old: str, new: str) -> None:
+    path = copy / "2026-05-01" / f"{name}.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert new in path.read_text()
+    with pytest.raises(InvalidFile, match=rf"{name}.yaml:\d+: .*business days, which age no data") as refused:
+        load_policies(copy)
+    assert "P12M" in refused.value.fix

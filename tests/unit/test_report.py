@@ -7,6 +7,7 @@ import resource
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from lethe.policy.period import Period
 from lethe.reports import words
 from lethe.reports.chart import LEFT, RIGHT, WIDTH, chart
 from lethe.reports.findings import findings
-from lethe.reports.model import HoldReport, Quarantine
+from lethe.reports.model import Blocker, HoldReport, Quarantine
 from lethe.reports.run_report import render, tiles, verdict, write
 from lethe.verify.result import Terms
 from sample_report import report, step, terms
@@ -177,6 +178,37 @@ def test_months_without_rows_keep_their_place_and_old_ones_are_put_together() ->
     assert "and older: 349" in long.bars[0].label
     assert chart((), (), CUTOFF, "Europe/Paris") is None
     assert chart((("2025-01", 0),), None, CUTOFF, "Europe/Paris") is None
+
+
+def test_without_a_count_afterwards_whole_months_past_the_cutoff_are_set_apart_and_none_is_called_gone() -> None:
+    drawn = chart((("2025-10", 30), ("2025-11", 30), ("2025-12", 30)), None, CUTOFF, "Europe/Paris")
+    assert drawn is not None
+    assert [(b.gone > 0, b.kept > 0) for b in drawn.bars] == [(True, False), (False, True), (False, True)]
+    assert [b.label for b in drawn.bars] == ["October 2025: 30", "November 2025: 30", "December 2025: 30"]
+    page = render(report(steps=(step(left=None),)))
+    assert "months past the cutoff" in page and "gone by this run" not in page
+
+
+def test_labels_of_months_never_run_into_each_other() -> None:
+    for count in range(2, 97):
+        drawn = chart(tuple((f"{2025 - i // 12}-{12 - i % 12:02}", 5) for i in range(count)), None, CUTOFF, "Europe/Paris")
+        assert drawn is not None
+        assert all(b.at - a.at >= 62 for a, b in pairwise(drawn.columns)), count
+
+
+def test_one_row_is_not_called_rows_and_what_blocks_and_who_corrects_are_named() -> None:
+    one = step(
+        terms=terms(planned=1, blocked=1),
+        blockers=(Blocker(dataset="messages", relation="thread", rows=1),),
+        quarantined=Quarantine(null=1, owner="data team", look_by=date(2026, 12, 8)),
+    )
+    blocked, quarantined = findings(report(steps=(one,), holds=()))
+    assert blocked.what == "1 due row stays, because rows that stay still refer to it: 1 by messages (thread)."
+    assert quarantined.what.startswith("1 row has a clock that cannot be believed")
+    assert quarantined.do.startswith("Owner: data team. Correct the clocks at the source by 8\u00a0December\u00a02026")
+    nobody, unknown = step(quarantined=Quarantine(null=1)), step(terms=terms(planned=1, blocked=1), blockers=None)
+    assert "names no owner" in findings(report(steps=(nobody,), holds=()))[0].do
+    assert "could not be counted which" in findings(report(steps=(unknown,), holds=()))[0].what
 
 
 @pytest.mark.parametrize(("rows", "top"), [(1, "1"), (7, "8"), (95, "100"), (33_000, "40k"), (1_500_000, "1.5M")])

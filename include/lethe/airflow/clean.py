@@ -6,7 +6,6 @@ database. What it did is recorded in `lethe_db`; the nightly run is red when tha
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from datetime import datetime
@@ -28,7 +27,7 @@ class NotCleaned(LetheError):
 def clean(*, at: datetime, policy: PolicyVersion, logs: Path | None) -> tuple[datetime, int]:
     """Deletes Airflow's records and log files from before the policy's cutoff; that cutoff, and how many files went.
 
-    `logs` is Airflow's folder of task logs (None: they are kept elsewhere). Raises NotCleaned when the tool fails,
+    `logs` is Airflow's folder of task logs (None: there is none on this machine). Raises NotCleaned when the tool fails,
     UnknownName when the policy has no rule for technical logs.
     """
     before = logs_cutoff(policy, at)
@@ -57,6 +56,20 @@ def logs_cutoff(policy: PolicyVersion, at: datetime) -> datetime:
     return cutoff(at, min(periods), ZoneInfo(policy.time_zone))
 
 
+def logs_folder() -> tuple[Path | None, str]:
+    """The folder on this machine that Airflow is set to write task logs to, None when it is not there; and what to know of logs that are
+    not in it, empty when all are."""
+    from airflow.configuration import conf
+
+    folder = Path(conf.get("logging", "base_log_folder")).expanduser()
+    if conf.getboolean("logging", "remote_logging", fallback=False):
+        told = "Task logs are copied to a remote store, which this does not clean: let that store expire them after the same period."
+        return (folder if folder.is_dir() else None), told
+    if folder.is_dir():
+        return folder, ""
+    return None, f"There are no task logs on this machine: {folder} is no folder. Run this where Airflow keeps them, too."
+
+
 def delete_old_files(folder: Path, before: datetime) -> int:
     """Deletes log files last written before that instant, and the folders that this leaves empty; how many files."""
     old = [f for f in folder.rglob("*") if f.is_file() and not f.is_symlink() and f.stat().st_mtime < before.timestamp()]
@@ -74,17 +87,19 @@ def main() -> int:
     from lethe.control.maintenance import AIRFLOW_CLEAN, record_success
     from lethe.workspace import Workspace
 
-    home = os.environ.get("AIRFLOW_HOME")
+    folder, elsewhere = logs_folder()
     try:
         with Workspace.open() as workspace:
             at = now()
-            before, files = clean(at=at, policy=workspace.policy(at), logs=Path(home) / "logs" if home else None)
+            before, files = clean(at=at, policy=workspace.policy(at), logs=folder)
             with workspace.control.begin() as connection:
                 record_success(connection, AIRFLOW_CLEAN, at)
     except LetheError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"Airflow's records from before {before.isoformat()} are deleted, and {files} log files.")
+    print(f"Airflow's records from before {before.isoformat()} are deleted, and {files} log files under {folder}.")
+    if elsewhere:
+        print(elsewhere, file=sys.stderr)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import ExceptionRetryPolicy, RetryAction
 from airflow.sdk.definitions.retry_policy import RetryRule
 
-from lethe.airflow.notifier import Alert
+from lethe.airflow.notifier import Alert, RunAlert
 
 OWNER = "privacy"
 TAGS = ["lethe", "privacy"]
@@ -28,11 +28,18 @@ RETRIES = ExceptionRetryPolicy(
             retry_delay=timedelta(minutes=5),
             reason="Another run holds the lease",
         ),
+        RetryRule(
+            exception="lethe.errors.PurgeHindered",
+            action=RetryAction.RETRY,
+            retry_delay=timedelta(minutes=5),
+            reason="Rows stayed locked, or a store did not answer",
+        ),
         RetryRule(exception="lethe.errors.LetheError", action=RetryAction.FAIL, reason="Trying again would not change it"),
     ],
 )
 
 ON_FAILURE: Any = Alert()
+ON_RUN_FAILURE: Any = RunAlert()
 
 
 def task_defaults(*, alert: bool = True) -> dict[str, Any]:

@@ -59,7 +59,14 @@ def record(context: Any) -> dict[str, Any]:
     digest = instance.xcom_pull(task_ids="plan", key="digest")
     attempt = instance.xcom_pull(task_ids="plan", key="attempt")
     dry_run = instance.xcom_pull(task_ids="plan", key="dry_run")
-    return retention.record_run(Workspace.open(from_airflow), digest, attempt, dry_run=bool(dry_run))
+    workspace = Workspace.open(from_airflow)
+    return retention.record_run(workspace, digest, attempt, dry_run=bool(dry_run), failed_tasks=failed_tasks(instance))
+
+
+def failed_tasks(instance: Any) -> list[str]:
+    """The tasks of this DAG run that failed or could not start, mapped ones with their index (`purge_0`), as Airflow knows them by now."""
+    states = instance.get_task_states(dag_id=instance.dag_id, run_ids=[instance.run_id]).get(instance.run_id, {})
+    return sorted(task for task, state in states.items() if state in ("failed", "upstream_failed"))
 
 
 def audit(context: Any) -> dict[str, Any]:

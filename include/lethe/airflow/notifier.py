@@ -27,6 +27,60 @@ class Alert(BaseNotifier):
         send(*message(context))
 
 
+class RunAlert(BaseNotifier):
+    """Tells people that a DAG run ended without any task of it failing: it took too long, or nothing could go on.
+
+    Used as a DAG's `on_failure_callback`. A failed task has sent its own alert, which knows the error: one failure is told once.
+    """
+
+    def notify(self, context: Any) -> None:
+        """Sends one message, unless the run failed by a task; raises AlertNotLeft when a channel does not take it."""
+        if context.get("reason") != "task_failure":
+            send(*run_message(context))
+
+
+class PlanWaits(BaseNotifier):
+    """Tells people that a plan waits for one of them. A channel that fails is an error in the log, and the plan waits all the same: it can
+    be answered, and no answer is a refusal, which alerts again."""
+
+    template_fields = ()
+
+    def __init__(self, *, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def notify(self, context: Any) -> None:
+        """Sends one message; never ends the wait that it tells of."""
+        try:
+            send(*waiting_message(context, self.text))
+        except AlertNotLeft as error:
+            self.log.error("Nobody was told that a plan waits: %s", error)
+
+
+def waiting_message(context: Any, text: str) -> tuple[str, str]:
+    """The title and the text of an alert for a task that waits, with the page on which it is answered."""
+    instance = context["ti"]
+    lines = [
+        f"DAG {instance.dag_id}, task {instance.task_id}, run {instance.run_id}.",
+        text,
+        f"In Airflow, under Required actions: {instance.log_url.partition('?')[0]}/required_actions",
+    ]
+    return f"Lethe: {instance.dag_id} waits for an approval", "\n".join(lines)
+
+
+def run_message(context: Any) -> tuple[str, str]:
+    """The title and the text of an alert for a DAG run's context, which may name no task."""
+    dag = context["dag"].dag_id
+    run = context.get("run_id") or context["dag_run"].run_id
+    why = {"timed_out": "It took too long and was ended; tasks that had not finished were skipped, `record` among them."}
+    lines = [
+        f"DAG {dag}, run {run}.",
+        why.get(context.get("reason") or "", "It failed without a failed task."),
+        "Safe to do now: clear its unfinished tasks. A run takes up its stored plan and never deletes anything twice.",
+    ]
+    return f"Lethe: {dag} needs you", "\n".join(lines)
+
+
 def message(context: Any) -> tuple[str, str]:
     """The title and the text of an alert for a task's context."""
     instance = context["ti"]

@@ -106,6 +106,9 @@ class Table(Frozen):
     persons: tuple[Path, ...] = Field(default=(), description="How a row leads to persons; an empty path when the row is one.")
     columns: dict[Identifier, Column]
     partition_of: Id | None = None
+    owner: str | None = Field(
+        default=None, description="Who corrects what is found wrong in it, such as a team; the store's when left out."
+    )
 
 
 class ObjectClock(Frozen):
@@ -131,6 +134,9 @@ class Prefix(Frozen):
     purposes: tuple[Id, ...]
     clocks: dict[Id, ObjectClock] = {}
     contents: tuple[str, ...] = Field(default=(), description="Fideslang keys of what the objects hold.")
+    owner: str | None = Field(
+        default=None, description="Who corrects what is found wrong in it, such as a team; the store's when left out."
+    )
 
 
 class Exemption(Frozen):
@@ -167,6 +173,9 @@ class Store(Frozen):
     tenants: Id | None = Field(default=None, description="The dataset whose key is a tenant.")
     identities: tuple[Id, ...] = Field(default=(), description="The datasets whose rows are persons.")
     contracts: Contracts | None = None
+    owner: str | None = Field(
+        default=None, description="Who answers for its data, such as a team: named where the report finds something to correct."
+    )
 
 
 class Catalog(Frozen):

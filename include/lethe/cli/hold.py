@@ -12,6 +12,7 @@ from lethe.cli.output import AsJson, print_json, print_table, say
 
 if TYPE_CHECKING:
     from lethe.control.holds import Hold
+    from lethe.retention.holding import Added
     from lethe.workspace import Workspace
 
 hold = typer.Typer(help="Legal holds and restrictions: what keeps a row that is due.", no_args_is_help=True)
@@ -32,30 +33,36 @@ def add(
     owner: Annotated[str | None, typer.Option(help="Who answers for it: a login; yours when left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Adds a hold. It is accepted once the batches that run now are over, and wins over every later one."""
-    from lethe import settings
-    from lethe.control.holds import add_hold
+    """Adds a hold. It is accepted once the batches that run now are over, and wins over every later one.
+
+    Refused when it would keep nothing: a dataset that does not lead to what it names, a key that no row has. Prints what it keeps now.
+    """
     from lethe.instants import now
+    from lethe.plan.model import HoldScope
+    from lethe.retention.holding import hold_rows
     from lethe.workspace import Workspace
 
-    at = now()
-    with Workspace.open() as workspace, workspace.control.begin() as connection:
-        made = add_hold(
-            connection,
+    with Workspace.open() as workspace:
+        added = hold_rows(
+            workspace,
+            HoldScope(
+                id=0,
+                dataset=dataset,
+                tenant=tenant,
+                person=_person(person, workspace),
+                since=_instant(since, "--since"),
+                until=_instant(until, "--until"),
+            ),
             reason=reason,
             owner=owner or getpass.getuser(),
-            starts_on=_day(starts_on, "--starts-on") or at.date(),
+            starts_on=_day(starts_on, "--starts-on"),
             review_on=_day(review_on, "--review-on"),
-            digest_key=settings.digest_key(workspace.connections(settings.CONTROL)),
-            dataset=dataset,
-            tenant=tenant,
-            person=_person(person, workspace),
-            since=_instant(since, "--since"),
-            until=_instant(until, "--until"),
-            datasets=set(workspace.catalog.datasets()),
-            at=at,
+            at=now(),
         )
-    print_json(_object(made)) if as_json else say(f"Hold {made.scope.id} added.")
+    if as_json:
+        print_json({**_object(added.hold), "keeps": dict(added.keeps), "out_of_reach": dict(added.out_of_reach)})
+    else:
+        _show(added)
 
 
 @hold.command("list")
@@ -91,6 +98,17 @@ def lift(
     with Workspace.open() as workspace, workspace.control.begin() as connection:
         lifted = lift_hold(connection, hold_id, by=by or getpass.getuser())
     print_json(_object(lifted)) if as_json else say(f"Hold {hold_id} lifted.")
+
+
+def _show(added: Added) -> None:
+    say(f"Hold {added.hold.scope.id} added.")
+    print_table("It keeps now, due or not", ("dataset", "rows"), [(d, "not counted" if n is None else n) for d, n in added.keeps.items()])
+    if not any(n is None or n for n in added.keeps.values()):
+        say("It keeps no row now: look whether that is meant.")
+    if added.hold.scope.dataset:
+        say(f"Rows of {added.hold.scope.dataset} only: what belongs to them in another dataset is not kept.")
+    elif added.out_of_reach:
+        print_table("It cannot keep", ("dataset", "which has"), list(added.out_of_reach.items()))
 
 
 def _object(found: Hold) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,20 +47,27 @@ def approve(
         str, typer.Option("--reason", help="first_run, backlog, policy_change, expected; refusing: not_expected, wrong_policy, wrong_data.")
     ],
     refuse: Annotated[bool, typer.Option("--refuse", help="Refuse it instead. A refusal is final.")] = False,
-    approver: Annotated[str | None, typer.Option("--as", help="Your login; that of this machine when left out.")] = None,
+    approver: Annotated[
+        str | None, typer.Option("--as", help="Your login; that of the credentials when left out. Both are recorded.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option("--rows", help="How many rows `lethe plan` showed you; refused when others are stored by now.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Approves a plan that was seen in a dry run, with the approver's own credentials (connection lethe_approver), on record in the ledger."""
     from lethe.control.approvals import approve as record
     from lethe.workspace import Workspace
 
-    who = approver or getpass.getuser()
     with Workspace.open() as workspace, workspace.approver.begin() as connection:
-        whole = record(connection, digest, approver=who, reason=reason, approved=not refuse)
+        given = record(connection, digest, approver=approver, reason=reason, approved=not refuse, rows=rows)
     if as_json:
-        print_json({"digest": whole, "approved": not refuse, "approver": who, "reason": reason})
+        print_json(
+            {"digest": given.plan, "approved": not refuse, "approver": given.approver, "recorded_by": given.login}
+            | {"reason": reason, "rows": given.rows}
+        )
     else:
-        say(f"{'Refused' if refuse else 'Approved'} by {who}: {whole}")
+        say(f"{'Refused' if refuse else 'Approved'} by {given.approver} (login {given.login}), {given.rows} rows: {given.plan}")
 
 
 def as_object(planned: PlannedRun) -> dict[str, Any]:
@@ -73,10 +79,16 @@ def as_object(planned: PlannedRun) -> dict[str, Any]:
         "policy": {"version": body.policy_version, "digest": body.policy_digest, "text_sha256": body.text_sha256},
         "catalog_digest": body.catalog_digest,
         "waits_for_approval": bool(planned.findings),
+        "rows": deletable(planned),
         "steps": [_step(planned, s) for s in body.steps],
         "findings": [f.model_dump(mode="json") for f in planned.findings],
         "groups": [g.model_dump(mode="json") for g in planned.groups],
     }
+
+
+def deletable(planned: PlannedRun) -> int:
+    """Rows that the run would delete: what an approver sees, and approves with `--rows`."""
+    return sum(planned.counts[s.id].deletable for s in planned.plan.steps if s.acts)
 
 
 def _step(planned: PlannedRun, step: Step) -> dict[str, Any]:
@@ -112,7 +124,9 @@ def _show(planned: PlannedRun) -> None:
     if planned.findings:
         rows_ = [(f.step, f.limit, f"{f.value:,.4g}", f"{f.allowed:,.4g}") for f in planned.findings]
         print_table("Waits for a named person", ("step", "limit", "value", "allowed"), rows_)
-        say(f"Approve it with: lethe plan approve {planned.digest} --reason first_run|backlog|policy_change|expected")
+        choices = "first_run|backlog|policy_change|expected"
+        say(f"Approve it with: lethe plan approve {planned.digest} --rows {deletable(planned)} --reason {choices}")
+    say(f"Rows that would be deleted: {deletable(planned)}")
     say(f"Digest: {planned.digest}")
 
 

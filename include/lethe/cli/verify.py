@@ -10,15 +10,19 @@ from lethe.cli.output import AsJson, print_json, say
 
 
 def verify(as_json: AsJson = False) -> None:
-    """Walks the ledger again, compares the heads kept outside, and names the first broken record. Exit 1 when it is not sound."""
+    """Walks the ledger again, compares the heads kept outside, holds and approvals, and names the first broken record.
+
+    Exit 1 when it is not sound.
+    """
     from lethe import settings
+    from lethe.control.agreement import verify_evidence
     from lethe.evidence.heads import S3Heads
-    from lethe.evidence.verdict import verify_ledger
     from lethe.workspace import Workspace
 
-    with Workspace.open() as workspace, workspace.control.connect() as connection:
-        bucket = workspace.bucket(settings.EVIDENCE_BUCKET)
-        verdict = verify_ledger(connection, S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), bucket))
+    with Workspace.open() as workspace:
+        heads = S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), workspace.bucket(settings.EVIDENCE_BUCKET))
+        key = settings.digest_key(workspace.connections(settings.CONTROL))
+        verdict = verify_evidence(workspace.control, heads, digest_key=key)
     if as_json:
         head = {"seq": verdict.head.seq, "digest": verdict.head.digest} if verdict.head else None
         print_json(

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from lethe.control.plans import latest_counts, load_counts, load_plan
@@ -21,7 +21,10 @@ from lethe.errors import LetheError, NotApproved
 from lethe.evidence.ledger import append
 from lethe.frozen import Frozen
 from lethe.instants import now
-from lethe.plan.model import Counts
+from lethe.plan.model import Counts, Plan
+
+KEPT_THERE = "kept in lethe.approvals"
+"""What the ledger holds for an approver whose name in Airflow is no login."""
 
 _LOGIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
 
@@ -37,12 +40,14 @@ class ApprovalReason(StrEnum):
 
 
 class RefusalReason(StrEnum):
-    """Why it may not. `no_answer`: a timeout is a refusal."""
+    """Why it may not. The last three are what the run itself says: a timeout is a refusal, and an approval needs a second, named person."""
 
     NOT_EXPECTED = "not_expected"
     WRONG_POLICY = "wrong_policy"
     WRONG_DATA = "wrong_data"
     NO_ANSWER = "no_answer"
+    OWN_RUN = "own_run"
+    NOBODY_NAMED = "nobody_named"
 
 
 class Approval(Frozen):
@@ -59,30 +64,57 @@ class Approval(Frozen):
     responded_at: datetime | None = None
 
 
+class Given(Frozen):
+    """What `approve` recorded: the plan's whole digest, who it was, the database's login behind it, and how many rows were seen."""
+
+    plan: str
+    approver: str
+    login: str
+    rows: int
+
+
 def approve(
     connection: Connection,
     plan: str,
     *,
-    approver: str,
+    approver: str | None = None,
     reason: str,
     approved: bool = True,
+    rows: int | None = None,
     at: datetime | None = None,
-) -> str:
-    """Approves or refuses the plan of that digest, with the approver's own login; the digest in full.
+) -> Given:
+    """Approves or refuses the plan of that digest, with the approver's own login.
 
-    Writes the approval and its evidence in the caller's transaction. The ceilings are the counts that were stored last, as the
-    dry run showed them. `approver` is a login, `reason` an `ApprovalReason` or, refusing, a `RefusalReason`. Raises NotApproved
-    when the plan was refused before or never counted, when the reason or login is none, or when the connection is not the
-    approver's; UnknownName when there is no such plan.
+    Writes the approval and its evidence in the caller's transaction, both with the login that the database knows. The ceilings are the
+    counts that were stored last; `rows` is how many the approver saw in all, so that counts taken since are not approved unseen.
+    `approver` is a login, that of the connection when None; `reason` an `ApprovalReason` or, refusing, a `RefusalReason`. Raises
+    NotApproved when the plan was refused before or never counted, when other rows are stored than seen, when the reason or login is none,
+    or when the connection is not the approver's; UnknownName when there is no such plan.
     """
+    at = at or now()
+    login = str(connection.scalar(select(func.session_user())))
+    approver = approver or login
     if not _LOGIN.match(approver):
         raise NotApproved("An approver is named by a login.", fix="Give a login such as j.dupont, not an address.")
-    plan = load_plan(connection, plan).digest
-    counts = latest_counts(connection, plan)
-    values = {"plan": plan, "approver": approver, "channel": "credentials", "reason": _reason(reason, approved), "approved": approved}
-    ceilings = _record(connection, values, counts, at=at or now())
-    _evidence(connection, values, ceilings, at=at)
-    return plan
+    seen = load_plan(connection, plan)
+    ceilings = _ceilings(seen, latest_counts(connection, seen.digest))
+    stored = sum(ceilings.values())
+    if rows is not None and rows != stored:
+        raise NotApproved(
+            f"This plan was counted again since: it would now delete {stored} rows, not {rows}.",
+            fix="Look at `lethe plan` again, and approve what it shows.",
+        )
+    values = {
+        "plan": seen.digest,
+        "approver": approver,
+        "channel": "credentials",
+        "reason": _reason(reason, approved),
+        "approved": approved,
+    }
+    at = at or now()  # one instant for both, so that they can be compared (`control/agreement.py`)
+    _record(connection, values, ceilings, at=at)
+    _evidence(connection, {**values, "recorded_by": login}, ceilings, at=at)
+    return Given(plan=seen.digest, approver=approver, login=login, rows=stored)
 
 
 def record_answer(
@@ -105,9 +137,15 @@ def record_answer(
     at = at or now()
     reason = reason or (ApprovalReason.REVIEWED if approved else RefusalReason.NOT_EXPECTED)
     counts = {step: c.counts for step, c in load_counts(connection, plan, attempt).items()}
+    ceilings = _ceilings(load_plan(connection, plan), counts)
     values = {"plan": plan, "approver": responded_by, "channel": "airflow", "reason": _reason(reason, approved), "approved": approved}
-    ceilings = _record(connection, {**values, "responded_at": responded_at or at}, counts, at=at)
+    _record(connection, {**values, "responded_at": responded_at or at}, ceilings, at=at)
     _evidence(connection, {**values, "attempt": attempt, "responded_at": (responded_at or at).isoformat()}, ceilings, at=at)
+
+
+def lock_answers(connection: Connection, plan: str) -> None:
+    """Keeps others from approving or refusing this plan until the caller's transaction ends: what was said before it can be read."""
+    connection.execute(select(func.pg_advisory_xact_lock(7213, func.hashtext(plan))))
 
 
 def approval_of(connection: Connection, plan: str) -> Approval | None:
@@ -124,24 +162,27 @@ def _reason(reason: str, approved: bool) -> str:
     return str(reason)
 
 
-def _record(connection: Connection, values: Mapping[str, Any], counts: Mapping[str, Counts], *, at: datetime) -> dict[str, int]:
-    if values["approved"] and not counts:
+def _ceilings(plan: Plan, counts: Mapping[str, Counts]) -> dict[str, int]:
+    """What each step that acts would delete; a step that waits is counted too, and deletes nothing."""
+    return {s.id: counts[s.id].deletable for s in plan.steps if s.acts and s.id in counts}
+
+
+def _record(connection: Connection, values: Mapping[str, Any], ceilings: Mapping[str, int], *, at: datetime) -> None:
+    if values["approved"] and not ceilings:
         raise NotApproved(
             "Nobody has seen what this plan would delete.", fix="Run it dry first: `lethe plan --as-of INSTANT`, or the DAG with dry_run."
         )
-    ceilings = {step: c.deletable for step, c in counts.items()}
     try:
         # inline: nothing is returned, for the approver may not read this table
-        connection.execute(approvals.insert().inline().values(**values, ceilings=ceilings, given_at=at))
+        connection.execute(approvals.insert().inline().values(**values, ceilings=dict(ceilings), given_at=at))
     except DBAPIError as error:
         raise _refused(error) from None
-    return ceilings
 
 
-def _evidence(connection: Connection, values: Mapping[str, Any], ceilings: Mapping[str, int], *, at: datetime | None) -> None:
+def _evidence(connection: Connection, values: Mapping[str, Any], ceilings: Mapping[str, int], *, at: datetime) -> None:
     body = {k: v for k, v in values.items() if k not in {"plan", "approved"}}
     if not _LOGIN.match(body["approver"]):
-        body["approver"] = "kept in lethe.approvals"
+        body["approver"] = KEPT_THERE
     body |= {"ceilings": dict(ceilings), "rows": sum(ceilings.values())}
     append(connection, "approval.given" if values["approved"] else "approval.refused", body, run=values["plan"], at=at)
 

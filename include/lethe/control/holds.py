@@ -14,6 +14,8 @@ from typing import Literal
 
 from sqlalchemy import Connection, func, select
 
+from lethe.catalog.model import Catalog
+from lethe.control.scope import refuse_unreachable
 from lethe.control.tables import holds
 from lethe.errors import HoldRefused, UnknownName
 from lethe.evidence.ledger import append
@@ -78,18 +80,17 @@ def add_hold(
     person: tuple[str, str] | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-    datasets: Collection[str] | None = None,
+    catalog: Catalog,
     at: datetime | None = None,
 ) -> Hold:
     """Adds a hold and its evidence in the caller's transaction, after the batches that run now are over.
 
-    `person` is an identity dataset and a key; `datasets` the names the catalog knows (None: not checked here). Raises
-    HoldRefused when it would keep nothing, has no owner, or its dates make no sense; UnknownName for a dataset not mapped.
+    `person` is an identity dataset and a key. Raises what `check_hold` raises. Whether the keys are there, only their store knows
+    (`retention/holding.py`).
     """
     at = at or now()
-    _check(reason=reason, owner=owner, dataset=dataset, tenant=tenant, person=person, since=since, until=until, datasets=datasets)
-    if review_on is not None and review_on < starts_on:
-        raise HoldRefused("A hold's review date lies before its start.", fix="Give a review date on or after the start.")
+    scope = HoldScope(id=0, dataset=dataset, tenant=tenant, person=person, since=since, until=until)
+    check_hold(scope, reason=reason, owner=owner, starts_on=starts_on, review_on=review_on, catalog=catalog)
     keyed = keyed_digest(digest_key, *person) if person else None
     connection.execute(select(func.pg_advisory_xact_lock(*HOLDS_LOCK)))
     values = {
@@ -168,35 +169,28 @@ def hold_findings(found: Collection[Hold], on: date) -> tuple[HoldFinding, ...]:
     return tuple(findings)
 
 
-def _check(
-    *,
-    reason: str,
-    owner: str,
-    dataset: str | None,
-    tenant: str | None,
-    person: tuple[str, str] | None,
-    since: datetime | None,
-    until: datetime | None,
-    datasets: Collection[str] | None,
-) -> None:
-    if not (dataset or tenant or person or since or until):
+def check_hold(scope: HoldScope, *, reason: str, owner: str, starts_on: date, review_on: date | None, catalog: Catalog) -> None:
+    """Raises HoldRefused when a hold would keep nothing by the catalog, has no owner, or its dates make no sense; UnknownName for a
+    dataset that is not mapped. Pure."""
+    keys = (scope.tenant, scope.person[1] if scope.person else None)
+    if not (scope.dataset or scope.tenant or scope.person or scope.since or scope.until):
         raise HoldRefused(
             "A hold without a scope would keep everything, or nothing.", fix="Give a dataset, a tenant, a person or a range of dates."
         )
     if reason not in set(HoldReason):
         raise HoldRefused("That is no reason for a hold.", fix=f"Choose one of: {', '.join(HoldReason)}.")
     _check_login(owner)
-    if any(instant is not None and instant.tzinfo is None for instant in (since, until)):
+    if any(instant is not None and instant.tzinfo is None for instant in (scope.since, scope.until)):
         raise HoldRefused("A hold's range has no time zone.", fix="Write it as 2026-01-01T00:00:00+01:00.")
-    if since and until and until <= since:
+    if scope.since and scope.until and scope.until <= scope.since:
         raise HoldRefused("A hold's range ends before it begins.", fix="Give `since` before `until`.")
-    if any(key is not None and not _KEY.match(key) for key in (tenant, person[1] if person else None)):
+    if any(key is not None and not _KEY.match(key) for key in keys):
         raise HoldRefused(
             "A tenant or person is named by a key of its dataset, never by a name or an address.", fix="Give the key, such as 123."
         )
-    for name in (dataset, person[0] if person else None):
-        if name is not None and datasets is not None and name not in datasets:
-            raise UnknownName(f"The catalog has no dataset {name!r}.", fix="`lethe check` lists them.")
+    if review_on is not None and review_on < starts_on:
+        raise HoldRefused("A hold's review date lies before its start.", fix="Give a review date on or after the start.")
+    refuse_unreachable(catalog, scope)
 
 
 def _check_login(name: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from sqlalchemy import Connection, Row, func, select, text
 
-from lethe.control.tables import runs
+from lethe.control.tables import plans, runs
 from lethe.errors import OutOfTurn, UnknownName
 from lethe.evidence.ledger import append
 from lethe.instants import now
@@ -101,6 +102,30 @@ def run_of(connection: Connection, plan: str, attempt: int | None = None) -> Run
 def recent_runs(connection: Connection, *, limit: int = 50) -> tuple[Run, ...]:
     """The latest runs, newest first."""
     return tuple(_run(r) for r in connection.execute(select(runs).order_by(runs.c.started_at.desc(), text("attempt desc")).limit(limit)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A finished run, and what it was a run of."""
+
+    as_of: datetime
+    policy_version: str
+    rules: frozenset[str]
+    finished_at: datetime
+    outcome: Outcome | None
+
+
+def finished_runs(connection: Connection) -> Iterator[Done]:
+    """Every finished run, the one with the latest `as_of` first; read as far as it is asked for."""
+    query = (
+        select(plans.c.as_of, plans.c.body["policy_version"].astext, plans.c.body["rules"], runs.c.finished_at, runs.c.outcome)
+        .join(plans, plans.c.digest == runs.c.plan)
+        .where(runs.c.state == "finished")
+        .order_by(plans.c.as_of.desc(), runs.c.finished_at.desc())
+    )
+    with connection.execute(query, execution_options={"stream_results": True, "yield_per": 20}) as rows:
+        for as_of, version, rules, at, outcome in rows:
+            yield Done(as_of=as_of, policy_version=version, rules=frozenset(rules), finished_at=at, outcome=outcome)
 
 
 def _run(row: Row[tuple[object, ...]]) -> Run:

@@ -167,7 +167,7 @@ approvals = Table(
         Text,
         CheckConstraint(
             "reason in ('first_run','backlog','policy_change','expected','reviewed',"
-            "'not_expected','wrong_policy','wrong_data','no_answer')",
+            "'not_expected','wrong_policy','wrong_data','no_answer','own_run','nobody_named')",
         ),
         nullable=False,
     ),

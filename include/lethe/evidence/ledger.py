@@ -6,7 +6,7 @@ the lock of the holds (7211, 2) is needed too, take that one first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -18,6 +18,9 @@ from lethe.evidence.table import ledger
 from lethe.instants import now
 
 LEDGER_LOCK = (7211, 1)
+
+ENDS = frozenset({"run.finished", "run.failed", "run.refused", "run.dry", "audit.finished"})
+"""The kinds of record that end a run: the head of each is kept outside."""
 
 
 def append(connection: Connection, kind: str, body: Mapping[str, Any], run: str | None = None, at: datetime | None = None) -> Record:
@@ -38,13 +41,15 @@ def head(connection: Connection) -> tuple[int, str] | None:
     return (row.seq, row.digest) if row else None
 
 
-def records(connection: Connection, *, run: str | None = None, kind: str | None = None) -> Iterator[Record]:
-    """The records in order, streamed; those of one run or kind when given."""
+def records(connection: Connection, *, run: str | None = None, kind: str | None = None, kinds: Collection[str] = ()) -> Iterator[Record]:
+    """The records in order, streamed; those of one run, kind or several kinds when given."""
     query = select(ledger).order_by(ledger.c.seq)
     if run is not None:
         query = query.where(ledger.c.run == run)
     if kind is not None:
         query = query.where(ledger.c.kind == kind)
+    if kinds:
+        query = query.where(ledger.c.kind.in_(sorted(kinds)))
     with connection.execute(query, execution_options={"stream_results": True, "yield_per": 2000}) as rows:
         for row in rows:
             yield Record.model_construct(**row._mapping)
@@ -61,21 +66,26 @@ class Break:
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """What a walk over the chain found: how many records are sound from the start, the last of them, and the first broken one."""
+    """What a walk over the chain found: how many records are sound from the start, the last of them, and the first broken one.
+
+    `ended`: the first record after `after` that ends a run.
+    """
 
     records: int
     head: tuple[int, str] | None
     broken: Break | None
     digests: Mapping[int, str]
+    ended: int | None = None
 
 
-def walk(connection: Connection, *, wanted: frozenset[int] = frozenset()) -> Walk:
+def walk(connection: Connection, *, wanted: frozenset[int] = frozenset(), after: int = 0) -> Walk:
     """Reads the whole chain once, by a server-side cursor, and recomputes every digest; stops at the first break.
 
     `digests` holds those of the records numbered in `wanted`, so that memory does not grow with the ledger.
     """
     last: Record | None = None
     kept: dict[int, str] = {}
+    ended: int | None = None
     count = 0
     for record in records(connection):
         expected = last.seq + 1 if last else 1
@@ -88,12 +98,14 @@ def walk(connection: Connection, *, wanted: frozenset[int] = frozenset()) -> Wal
             # This record holds in itself, its `previous` included: the one before it is no longer the one it followed.
             broken = Break(seq=last.seq if last else record.seq, how="edited")
         if broken:
-            return Walk(records=count, head=_end(last), broken=broken, digests=kept)
+            return Walk(records=count, head=_end(last), broken=broken, digests=kept, ended=ended)
         count += 1
+        if ended is None and record.seq > after and record.kind in ENDS:
+            ended = record.seq
         last = record
         if record.seq in wanted:
             kept[record.seq] = record.digest
-    return Walk(records=count, head=_end(last), broken=None, digests=kept)
+    return Walk(records=count, head=_end(last), broken=None, digests=kept, ended=ended)
 
 
 def _end(last: Record | None) -> tuple[int, str] | None:

@@ -1,7 +1,7 @@
 """The guard: which steps of a plan are out of the ordinary, so that a named person has to look first (invariant 11). Pure.
 
-Limits are values of the policy: a share of the table, a number of rows, a multiple of what the step usually deletes. A shortened
-period waits too, and so does a plan that has grown beyond what was approved.
+Limits are values of the policy: a share of the table, a number of rows, a multiple of what the step usually deletes. A step that
+reaches further than what ran before (`plan.widened`) waits too, and so does a plan that has grown beyond what was approved.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from lethe.errors import Uncountable
 from lethe.plan.model import Counts, Finding, Plan, Step
+from lethe.plan.widened import Widening
 from lethe.policy.model import Guard, PolicyVersion
 from lethe.policy.period import Period
 
@@ -23,27 +24,18 @@ def limits_of(policy: PolicyVersion) -> dict[str, Guard]:
     return {rule.id: rule.guard or policy.guard for rule in policy.rules}
 
 
-def shortened(plan: Plan, before: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """The steps whose period is shorter than the one that was last applied, with both: step -> (before, now).
-
-    `before` is the period each step had in its last finished run (`control.history.last_periods`); a step that never ran has none.
-    """
-    pairs = {s.id: (before[s.id], s.period) for s in plan.steps if s.acts and s.period and before.get(s.id)}
-    return {step: (was, now) for step, (was, now) in pairs.items() if Period(now) < Period(was)}
-
-
 def findings(
     plan: Plan,
     counts: Mapping[str, Counts],
     limits: Mapping[str, Guard],
     history: Mapping[str, Sequence[int]] | None = None,
     approved: Mapping[str, int] | None = None,
-    shorter: Mapping[str, tuple[str, str]] | None = None,
+    wider: Mapping[str, Widening] | None = None,
 ) -> tuple[Finding, ...]:
     """Why this plan waits for a person; empty when it may go on.
 
     `counts` by step, of every step that acts: Uncountable names one that is missing, for unknown is not zero. `limits` by rule
-    (`limits_of`). `history` by step: what past plans deleted, oldest first. `shorter` as `shortened` gives it.
+    (`limits_of`). `history` by step: what past plans deleted, oldest first. `wider` as `widened` gives it.
     `approved` holds the ceilings of an approval of this very plan: with one, only a step that would go above what was seen
     then is a finding. A step that the approval did not see has a ceiling of 0.
     """
@@ -65,10 +57,33 @@ def findings(
         if guard is None:
             raise Uncountable(f"Rule {step.rule} has no guard.", fix="Take the limits of the policy version that the plan was made with.")
         found.extend(_beyond(step, counts[step.id], guard, (history or {}).get(step.id, ())))
-        if shorter and step.id in shorter:
-            was, now = (Period(p) for p in shorter[step.id])
-            found.append(Finding(step=step.id, limit="shortened", value=now.about_days, allowed=was.about_days))
+        if wider and step.id in wider:
+            found.append(_wider(step, counts[step.id], wider[step.id]))
     return tuple(found)
+
+
+def ceilings(
+    plan: Plan,
+    counts: Mapping[str, Counts],
+    limits: Mapping[str, Guard],
+    history: Mapping[str, Sequence[int]] | None = None,
+    approved: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """How many rows each acting step may delete in all, whatever has become due since it was counted: what was approved, or else what
+    would pass without an approval, which is never less than what was counted. Same arguments as `findings`, whose plan has passed."""
+    most: dict[str, int] = {}
+    for step in plan.steps:
+        if not step.acts or step.id not in counts:
+            continue
+        if approved is not None:
+            most[step.id] = approved.get(step.id, 0)
+            continue
+        guard, counted = limits[step.rule], counts[step.id]
+        normal = usual((history or {}).get(step.id, ()))
+        allowed = [guard.max_rows, math.floor(guard.max_share * counted.total)]
+        allowed += [guard.max_times_usual * max(normal, 1)] if normal is not None else []
+        most[step.id] = max(counted.deletable, min(allowed))
+    return most
 
 
 def usual(past: Collection[int]) -> int | None:
@@ -76,6 +91,12 @@ def usual(past: Collection[int]) -> int | None:
     if len(past) < PAST_RUNS_NEEDED:
         return None
     return sorted(past)[math.ceil(0.95 * len(past)) - 1]
+
+
+def _wider(step: Step, counts: Counts, why: Widening) -> Finding:
+    if why.was and why.now:
+        return Finding(step=step.id, limit=why.limit, value=Period(why.now).about_days, allowed=Period(why.was).about_days)
+    return Finding(step=step.id, limit=why.limit, value=counts.deletable, allowed=0)
 
 
 def _beyond(step: Step, counts: Counts, guard: Guard, past: Sequence[int]) -> list[Finding]:

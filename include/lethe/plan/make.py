@@ -7,7 +7,7 @@ about a rule is not possible.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from lethe.catalog.model import Catalog, Path, Prefix, Store, Table
@@ -26,6 +26,7 @@ def make_plan(policy: PolicyVersion, catalog: Catalog, *, as_of: datetime, rules
     """
     if as_of.tzinfo is None:
         raise BadAsOf("as_of has no time zone.", fix="Write it as 2026-11-23T02:00:00+01:00.")
+    as_of = as_of.astimezone(UTC)  # 02:00+01:00 and 01:00+00:00 are one instant, so one plan, and one approval
     chosen = _chosen(policy, rules)
     return Plan(
         as_of=as_of,

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from lethe.catalog.model import Clock, Condition, ObjectClock, Path
+from lethe.errors import UnknownName
 from lethe.frozen import Frozen, digest
 
 
@@ -87,8 +88,11 @@ class Plan(Frozen):
         return digest(self)
 
     def step(self, step_id: str) -> Step:
-        """The step of that id; StopIteration when there is none."""
-        return next(s for s in self.steps if s.id == step_id)
+        """The step of that id; UnknownName when there is none."""
+        found = next((s for s in self.steps if s.id == step_id), None)
+        if found is None:
+            raise UnknownName(f"Plan {self.digest[:12]} has no step {step_id[:80]!r}.", fix="`lethe plan` lists its steps.")
+        return found
 
 
 class Counts(Frozen):
@@ -119,7 +123,9 @@ class Finding(Frozen):
     """A step of a plan that goes beyond its guard, and which limit it passed."""
 
     step: str
-    limit: Literal["share", "rows", "usual", "shortened", "approved ceiling"]
+    limit: Literal[
+        "share", "rows", "usual", "shortened", "contract ignored", "other clock", "need dropped", "further reach", "approved ceiling"
+    ]
     value: float
     allowed: float
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from lethe.frozen import Frozen, digest
-from lethe.policy.period import Period
+from lethe.policy.period import CalendarPeriod
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$", max_length=80)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -39,7 +39,7 @@ class Need(StrEnum):
 class Archive(Frozen):
     """What a law keeps after the retention period: for how long, under which law, on which ground."""
 
-    period: Period
+    period: CalendarPeriod
     law: str
     ground: Literal["obligation", "claims"]
 
@@ -65,7 +65,7 @@ class Rule(Frozen):
     subset: Id | None = Field(default=None, description="A named subset of rows that the datasets of the category define.")
     role: Role
     clock: Id = Field(description="A named clock that the datasets of the category define.")
-    period: Period
+    period: CalendarPeriod
     then: Literal["delete", "archive"] = "delete"
     archive: Archive | None = None
     live_contract: Literal["ignored", "keeps"] = Field(
@@ -103,7 +103,7 @@ class PolicyVersion(Frozen):
     authority: str
     text_file: str = "policy.txt"
     text_sha256: Sha256
-    backup_window: Period
+    backup_window: CalendarPeriod
     guard: Guard
     rules: tuple[Rule, ...]
     promises: tuple[Promise, ...]

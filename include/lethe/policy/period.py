@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from functools import total_ordering
-from typing import Any
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import isodate
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
 _BUSINESS = re.compile(r"^P(\d+)BD$")
@@ -85,6 +85,22 @@ class Period:
             "pattern": r"^P((?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?|\d+BD)$",
             "description": "ISO 8601: P12M, P5Y, P30D; business days: P5BD",
         }
+
+
+def _of_calendar(period: Period) -> Period:
+    if period.business_days:
+        raise ValueError(
+            f"{period.text!r} counts business days, which age no data: write calendar days, months or years, such as P7D or P12M"
+        )
+    return period
+
+
+CalendarPeriod = Annotated[
+    Period,
+    AfterValidator(_of_calendar),
+    WithJsonSchema({"type": "string", "pattern": r"^P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?$", "description": "ISO 8601: P12M, P5Y, P30D"}),
+]
+"""A period that ages data: no business days, which need a calendar of holidays and are for deadlines of answers."""
 
 
 def _refuse(value: object) -> Period:

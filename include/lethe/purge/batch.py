@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -32,6 +33,7 @@ from lethe.purge.intents import Backend, Counted
 from lethe.purge.lease import Lease, confirm, renew
 from lethe.purge.recover import recover
 from lethe.purge.sources import Sources, abandon, is_locked, is_lost
+from lethe.purge.tally import Tally
 from lethe.stores.postgres.delete import Outcome, Piece, Technique
 from lethe.stores.postgres.statistics import deleted_by_table, difference
 
@@ -40,22 +42,37 @@ _BACKEND = text("select pg_backend_pid() as pid, backend_start from pg_stat_acti
 _HASHED = text("select bit_xor(hashint8extended(k, 0)) from unnest(cast(:keys as bigint[])) as k")
 
 
-class Runner:
-    """Runs the batches of one group of steps."""
+@dataclass(kw_only=True)
+class Try:
+    """What is known of a batch whose intent is being written: its outcome and numbers, until it is known what became of them."""
 
-    def __init__(self, ctx: PurgeContext, sources: Sources, lease: Lease, steps: Sequence[str]) -> None:
+    outcome: Outcome | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
+
+
+class Runner:
+    """Runs the batches of one group of steps, one after the other: a lane. Several lanes may run side by side."""
+
+    def __init__(self, ctx: PurgeContext, sources: Sources, lease: Lease, steps: Sequence[str], tally: Tally | None = None) -> None:
         """Opens nothing yet."""
         self.ctx, self.sources, self.lease, self.all_steps = ctx, sources, lease, tuple(steps)
+        self._tally = tally or Tally(ctx.ceilings)
         self._gate: Connection | None = None
         self._book: Connection | None = None
         self._backends: dict[int, Backend] = {}
         self._renewed = time.monotonic()
-        self._numbers: dict[str, int] = {}
+
+    def beside(self, lane: int) -> Runner:
+        """Another lane of the same group, with sessions of its own."""
+        return Runner(self.ctx, self.sources.beside(lane), self.lease, self.all_steps, self._tally)
 
     def start(self) -> None:
-        """Reads where the numbers of the batches stand."""
+        """Reads where the numbers of the batches stand, and what is deleted already."""
+        lease = self.lease
         with self.book.begin():
-            self._numbers = intents.next_numbers(self.book, self.lease.plan, self.lease.attempt, self.all_steps)
+            totals = intents.totals(self.book, lease.plan, lease.attempt, self.all_steps)
+            numbers = intents.next_numbers(self.book, lease.plan, lease.attempt, self.all_steps)
+        self._tally.read(numbers, {t.step: t.deleted for t in totals.values()})
 
     @property
     def gate(self) -> Connection:
@@ -89,14 +106,14 @@ class Runner:
 
     def run(self, technique: Technique, cursor: Any) -> Outcome:
         """One batch; its outcome once it is committed. Raises what `sources.in_words` knows, WrongCount, InDoubt, StoreBusy."""
-        doing: dict[str, Outcome] = {}
+        doing = Try()
 
         def once() -> Outcome:
-            if "outcome" in doing and self._committed(technique):
-                return doing["outcome"]
-            if "outcome" in doing:
-                doing.clear()
-                self._skip_used(technique)
+            if doing.outcome is not None and self._committed(doing):
+                return doing.outcome
+            if doing.outcome is not None:
+                self._tally.strike(self._touched(doing.outcome))
+            doing.outcome, doing.numbers = None, {}
             return self._once(technique, cursor, doing)
 
         try:
@@ -104,9 +121,6 @@ class Runner:
         except BaseException:
             self._settle(doing)
             raise
-        if outcome.rows:
-            for step in self._touched(outcome):
-                self._numbers[step] += 1
         self._pause(outcome)
         return outcome
 
@@ -135,33 +149,33 @@ class Runner:
         self.sources.close()
         self._backends.clear()
 
-    def _resolve(self) -> None:
+    def _resolve(self, numbers: Mapping[str, int]) -> None:
+        """Ends this lane's old sessions and closes what intents of its last try are open; the other lanes' are their own business."""
         self._drop()
-        recover(self.ctx, self.sources, self.all_steps, self.ctx.control)
+        recover(self.ctx, self.sources, self.all_steps, self.ctx.control, numbers=numbers)
         self._lost = False
 
-    def _settle(self, doing: dict[str, Outcome]) -> None:
+    def _settle(self, doing: Try) -> None:
         """A batch that failed for good after its intent was written is closed at once; where that fails too, the next run does it."""
-        if "outcome" not in doing:
+        if doing.outcome is None:
             return
         try:
-            self._resolve()
+            self._resolve(doing.numbers)
         except (DBAPIError, psycopg.Error, InDoubt) as error:
             log.warning("a batch stays open until the next run", extra={"error": type(error).__name__})
 
-    def _committed(self, technique: Technique) -> bool:
-        if self._lost:
-            self._resolve()
+    def _committed(self, doing: Try) -> bool:
+        """What became of a batch whose COMMIT or closing failed, be it for a lost connection or a lock."""
+        self._resolve(doing.numbers)
         with self.book.begin():
-            states = {intents.state_of(self.book, self.lease.plan, self.lease.attempt, s, self._numbers[s]) for s in technique.steps} - {
-                None
-            }
-        return states == {"committed"}
+            found = {intents.state_of(self.book, self.lease.plan, self.lease.attempt, s, n) for s, n in doing.numbers.items()}
+        return found - {None} == {"committed"}
 
-    def _once(self, technique: Technique, cursor: Any, doing: dict[str, Outcome]) -> Outcome:
+    def _once(self, technique: Technique, cursor: Any, doing: Try) -> Outcome:
         if self._lost:
-            self._resolve()
-        began = time.monotonic()
+            self._resolve({})
+        self._keep_lease()
+        began, self._busy = time.monotonic(), 0.0
         source: Connection | None = None
         gate = self.gate
         try:
@@ -173,22 +187,26 @@ class Runner:
                 point("gate.open.after", gate)
                 source = self.sources.with_holds(technique.role, holds)
                 backend = self._backend(technique.role, source)
+                source.execution_options(isolation_level=technique.isolation)
                 transaction = source.begin()
                 opened = time.monotonic()
                 before = deleted_by_table(source)
                 point("source.delete.before", source)
                 outcome = technique.batch(source, cursor, holds)
+                self._busy = time.monotonic() - opened
                 point("source.delete.after", source)
                 if not self._touched(outcome):
                     transaction.rollback()
                     return outcome
-                doing["outcome"] = outcome
-                numbers = {s: self._numbers[s] for s in self._touched(outcome)}
+                numbers = self._tally.enter(self._touched(outcome))
+                doing.outcome, doing.numbers = outcome, numbers
                 statistics = difference(before, deleted_by_table(source))
                 self._write(technique, outcome, numbers, backend, time.monotonic() - opened, statistics)
                 gate.execute(text("select 1"))
                 point("source.commit.before", source)
+                committing = time.monotonic()
                 transaction.commit()
+                self._busy += time.monotonic() - committing
                 point("source.commit.after", source)
                 self._closed(numbers)
             return outcome
@@ -197,18 +215,20 @@ class Runner:
                 self.sources.drop(technique.role)
             raise
         finally:
-            self._worked = time.monotonic() - began
+            self._rested = time.monotonic() - began - self._busy
 
-    _worked = 0.0
+    _busy = _rested = 0.0
 
-    def _touched(self, outcome: Outcome) -> list[str]:
-        """The steps that lost rows. A dropped partition that was empty is a batch too."""
-        return [p.step for p in outcome.pieces if p.rows or (outcome.xid is not None and outcome.technique is not None)]
+    def _touched(self, outcome: Outcome) -> dict[str, int]:
+        """The steps that lost rows, and how many. A dropped partition that was empty is a batch too."""
+        return {p.step: p.rows for p in outcome.pieces if p.rows or (outcome.xid is not None and outcome.technique is not None)}
 
-    def _skip_used(self, technique: Technique) -> None:
-        """A number whose batch was rolled back stays on record; the next try takes the next number."""
-        with self.book.begin():
-            self._numbers |= intents.next_numbers(self.book, self.lease.plan, self.lease.attempt, technique.steps)
+    def _keep_lease(self) -> None:
+        """Puts its end off in good time, also while batches find nothing to delete."""
+        if time.monotonic() - self._renewed > self.lease.seconds / 4:
+            with self.book.begin():
+                renew(self.book, self.lease)
+            self._renewed = time.monotonic()
 
     def _write(
         self, technique: Technique, outcome: Outcome, numbers: dict[str, int], backend: Backend, seconds: float, statistics: dict[str, int]
@@ -230,9 +250,6 @@ class Runner:
                 seconds=seconds,
                 statistics=statistics,
             )
-            if time.monotonic() - self._renewed > self.lease.seconds / 4:
-                renew(book, self.lease)
-                self._renewed = time.monotonic()
             work.commit()
             point("intent.write.after", book)
 
@@ -262,6 +279,6 @@ class Runner:
         return self._backends[id(source)]
 
     def _pause(self, outcome: Outcome) -> None:
-        """Gentle: sleeps as long as it worked, so that others have the machine half of the time."""
+        """Gentle: the source rests as long as it worked. While records were written in `lethe_db` it rested already."""
         if self.ctx.pace == "gentle" and outcome.rows:
-            time.sleep(self._worked)
+            time.sleep(max(0.0, self._busy - self._rested))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -14,6 +14,7 @@ from lethe.connections import Connections
 from lethe.control.holds import active_scopes
 from lethe.instants import now
 from lethe.plan.model import HoldScope, Plan
+from lethe.stores.postgres.plain import Size
 
 Pace = Literal["full", "gentle"]
 HoldsLoader = Callable[[Connection], Sequence[HoldScope]]
@@ -21,7 +22,7 @@ KnownKeys = Callable[[str], Container[int] | None]
 
 
 def holds_of_today(connection: Connection) -> Sequence[HoldScope]:
-    """The holds in force now, read from `lethe_db`."""
+    """The holds in force now, read from `lethe_db`; a hold begins on a day of UTC. A run passes its policy's own days."""
     return active_scopes(connection, now().date())
 
 
@@ -32,13 +33,18 @@ def no_keys(step: str) -> Container[int] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How large and how long one batch may be. Rows; milliseconds; tries of a batch on lock conflict or lost connection.
+    """How large and how long one batch may be. Rows; milliseconds (`aim`: seconds); tries of a batch on lock conflict or lost connection.
 
-    20,000 rows take about 20 ms (MEASURED, "Purge"); careful batches lock more and are smaller.
+    A plain batch begins with `window` rows and grows or shrinks until its statements take `aim` (`stores.postgres.delete.Size`); 20,000
+    rows take about 15 ms (ADR 7). Careful batches lock more and are smaller. `lanes` plain batches run side by side at full pace.
     """
 
     window: int = 20_000
+    most: int = 60_000
+    aim: float = 0.03
     gentle_window: int = 5_000
+    gentle_most: int = 10_000
+    gentle_aim: float = 0.006
     careful: int = 5_000
     lock_timeout: int = 1_000
     statement_timeout: int = 60_000
@@ -48,6 +54,7 @@ class Limits:
     longest_wait: float = 2.0
     await_backend: float = 30.0
     lease_seconds: int = 900
+    lanes: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +62,8 @@ class PurgeContext:
     """Everything the purge of a run needs.
 
     `control` is an engine on `lethe_db` as `lethe_runtime`. `known_keys(step)` are the key64s frozen at plan time, against which
-    rows younger than `snapshot(step)` are looked up: one that is not among them has arrived since.
+    rows younger than `snapshot(step)` are looked up: one that is not among them has arrived since. `ceilings`: rows by step, of those that
+    the guard let pass up to a number; a batch that would go above it does not happen (NotApproved).
     """
 
     plan: Plan
@@ -67,14 +75,22 @@ class PurgeContext:
     holds: HoldsLoader = holds_of_today
     known_keys: KnownKeys = no_keys
     snapshot: Callable[[str], str | None] = field(default=lambda step: None)
+    ceilings: Mapping[str, int] = field(default_factory=dict)
     clock: Callable[[], datetime] = now
     limits: Limits = Limits()
     reclaim: bool = True
 
     @property
-    def rows_a_batch(self) -> int:
-        """Rows of a plain batch at this pace."""
-        return self.limits.window if self.pace == "full" else self.limits.gentle_window
+    def lanes(self) -> int:
+        """How many batches of a plain technique may run side by side."""
+        return self.limits.lanes if self.pace == "full" else 1
+
+    def size(self) -> Size:
+        """The rows of plain batches at this pace."""
+        limits = self.limits
+        if self.pace == "gentle":
+            return Size(rows=limits.gentle_window, most=max(limits.gentle_window, limits.gentle_most), aim=limits.gentle_aim)
+        return Size(rows=limits.window, most=max(limits.window, limits.most), aim=limits.aim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,5 +113,6 @@ class StepTotals:
     longest_transaction: float = 0.0
     space_reusable: bool | None = None
     space_held_by: str | None = None
+    vacuum_seconds: float = 0.0
     error: str | None = None
     error_kind: str | None = None

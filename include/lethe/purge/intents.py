@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from lethe.control.tables import batches
-from lethe.plan.model import Step
 from lethe.purge.context import StepTotals
 from lethe.stores.postgres.delete import Piece
 
@@ -94,9 +93,8 @@ def state_of(connection: Connection, plan: str, attempt: int, step: str, number:
     return found
 
 
-def totals(connection: Connection, plan: str, attempt: int, steps: Sequence[Step]) -> dict[str, StepTotals]:
+def totals(connection: Connection, plan: str, attempt: int, ids: Sequence[str]) -> dict[str, StepTotals]:
     """What the committed batches of each step did, added up; interruptions and unknown batches are seen too."""
-    ids = [s.id for s in steps]
     found = {i: StepTotals(step=i) for i in ids}
     for row in connection.execute(_mine(select(batches).order_by(batches.c.number), plan, attempt, ids)):
         known, details = found[row.step], row.details

@@ -8,8 +8,9 @@ process may still be in, and puts that process out: every batch asks first wheth
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from lethe.control.tables import leases
@@ -44,11 +45,7 @@ def take(engine: Engine, lease: Lease) -> bool:
     with engine.connect() as connection, connection.begin() as work:
         point("lease.take.before", connection)
         connection.execute(select(func.pg_advisory_xact_lock(_SPACE, func.hashtext(lease.store))))
-        other = connection.execute(
-            select(leases.c.plan, leases.c.expires_at)
-            .where(func.split_part(leases.c.store, "#", 1) == lease.store, leases.c.plan != lease.plan, leases.c.expires_at > func.now())
-            .limit(1)
-        ).one_or_none()
+        other = connection.execute(_others(lease).limit(1)).one_or_none()
         if other is not None:
             raise StoreBusy(
                 f"Store {lease.store!r} is being purged under plan {other.plan[:12]}.",
@@ -64,11 +61,23 @@ def take(engine: Engine, lease: Lease) -> bool:
 
 
 def confirm(connection: Connection, lease: Lease) -> None:
-    """In a batch's transaction in `lethe_db`: is the lease still ours, and stays so until that transaction ends? StoreBusy if not."""
+    """In a batch's transaction in `lethe_db`: is the lease still ours, and stays so until that transaction ends? StoreBusy if not.
+
+    One that ran out while nothing was deleted (a long VACUUM) is still ours unless another plan has begun meanwhile.
+    """
     connection.execute(select(func.pg_advisory_xact_lock_shared(_SPACE, func.hashtext(lease.store))))
-    holder = connection.scalar(select(leases.c.holder).where(leases.c.store == lease.name))
-    if holder != lease.holder:
+    others = _others(lease).exists()
+    holder, other = connection.execute(
+        select(select(leases.c.holder).where(leases.c.store == lease.name).scalar_subquery(), others.label("other"))
+    ).one()
+    if holder != lease.holder or other:
         raise StoreBusy(f"Another process took over the purge of store {lease.store!r}.", fix="Nothing to do: it goes on there.")
+
+
+def _others(lease: Lease) -> Select[str, datetime]:
+    return select(leases.c.plan, leases.c.expires_at).where(
+        func.split_part(leases.c.store, "#", 1) == lease.store, leases.c.plan != lease.plan, leases.c.expires_at > func.now()
+    )
 
 
 def renew(connection: Connection, lease: Lease) -> None:

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, literal, select, text
+from sqlalchemy import Connection, Engine, func, literal, select, text, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lethe.control.tables import batches
@@ -21,24 +21,27 @@ from lethe.purge.sources import Sources
 _END = text(
     "select pg_terminate_backend(pid, :patience) from pg_stat_activity "
     "where pid <> pg_backend_pid() and usename = current_user and datname = current_database() "
-    "and (application_name = :name or (pid = :pid and backend_start = :start))"
+    "and (application_name = :name or starts_with(application_name, :group) or (pid = :pid and backend_start = :start))"
 )
 _LEFT = text(
     "select count(*) from pg_stat_activity where pid <> pg_backend_pid() and usename = current_user and datname = current_database() "
-    "and (application_name = :name or (pid = :pid and backend_start = :start))"
+    "and (application_name = :name or starts_with(application_name, :group) or (pid = :pid and backend_start = :start))"
 )
 _STATUS = text("select pg_xact_status(cast(cast(:xid as text) as xid8))")
 _STATES = {"committed": "committed", "aborted": "rolled_back"}
 
 
-def end_old_sessions(sources: Sources, role: str, patience: int, *, pid: int | None = None, start: Any = None) -> None:
-    """Ends the sessions of an earlier process of this group, and waits until they are gone; InDoubt when one stays.
+def end_old_sessions(
+    sources: Sources, role: str, patience: int, *, everyone: bool = False, pid: int | None = None, start: Any = None
+) -> None:
+    """Ends this lane's earlier sessions (`everyone`: those of every lane of the group), and waits until they are gone; InDoubt when one stays.
 
     A session whose client was killed still finishes its statement: until it is gone its transaction has no outcome.
     """
     sources.drop(role)
     connection = sources.get(role)
-    given = {"name": f"{sources.name}:{role}"[:63], "pid": pid or 0, "start": start, "patience": patience}
+    group = f"{sources.group}:" if everyone else None
+    given = {"name": sources.name(role), "group": group, "pid": pid or 0, "start": start, "patience": patience}
     with connection.begin():
         point("recover.end.before", connection)
         connection.execute(_END, given).all()
@@ -50,17 +53,21 @@ def end_old_sessions(sources: Sources, role: str, patience: int, *, pid: int | N
             )
 
 
-def recover(ctx: PurgeContext, sources: Sources, steps: Sequence[str], control: Engine) -> int:
-    """Closes every open intent of these steps; how many there were. Each is one record of the ledger.
+def recover(ctx: PurgeContext, sources: Sources, steps: Sequence[str], control: Engine, *, numbers: Mapping[str, int] | None = None) -> int:
+    """Closes every open intent of these steps; how many there were. Each is one record of the ledger. With `numbers` (batches by step) only
+    those, which are this lane's own, while other lanes work on.
 
     Ends the old sessions first, those without an intent too: they may hold locks. Raises InDoubt when a batch is unknown.
     """
     patience = int(ctx.limits.await_backend * 1000)
     for role in ("purge", "maintenance"):
         if sources.has(role):
-            end_old_sessions(sources, role, patience)
+            end_old_sessions(sources, role, patience, everyone=numbers is None)
     with control.connect() as connection, connection.begin():
         mine = (batches.c.plan == ctx.plan.digest) & batches.c.step.in_(list(steps)) & (batches.c.state == "intent")
+        if numbers is not None:
+            mine &= batches.c.attempt == ctx.attempt
+            mine &= tuple_(batches.c.step, batches.c.number).in_(list(numbers.items()))
         found = connection.execute(select(batches).where(mine, batches.c.xid.is_not(None)).order_by(batches.c.id)).all()
     for row in found:
         _close(ctx, sources, control, row, patience)

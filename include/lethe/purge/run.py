@@ -6,8 +6,10 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from threading import Event
 from typing import Any
 
 from lethe.errors import LetheError, StoreBusy, WrongCount
@@ -15,14 +17,13 @@ from lethe.plan.model import ObjectPredicate, Step
 from lethe.purge import intents
 from lethe.purge.batch import Runner
 from lethe.purge.context import PurgeContext, StepTotals
-from lethe.purge.faults import point
 from lethe.purge.lease import Lease, release, take
 from lethe.purge.objects import purge_objects
 from lethe.purge.recover import recover
 from lethe.purge.sources import Sources, in_words
+from lethe.purge.space import Space, make_room
 from lethe.purge.techniques import Techniques
 from lethe.stores.postgres.describe import describe
-from lethe.stores.postgres.reclaim import reclaim
 
 log = logging.getLogger(__name__)
 PASSES = 5
@@ -69,55 +70,117 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
     lease = _lease(ctx, store, steps)
     sources = Sources(ctx.catalog.store(store), ctx.connections, ctx.limits, f"lethe:{ctx.plan.digest[:12]}:{lease.part}")
     runner = Runner(ctx, sources, lease, ids)
+    lanes = [runner, *(runner.beside(n) for n in range(1, ctx.lanes))]
     errors: dict[str, BaseException] = {}
     try:
         runner.guarded(lambda: take(ctx.control, lease))
         runner.guarded(lambda: recover(ctx, sources, ids, ctx.control))
         runner.guarded(runner.start)
-        for part in _parts(steps, runner, errors):
-            try:
-                for technique in part.techniques():
-                    _carry_out(technique, runner)
-            except Exception as error:
-                _failed(error, part.ids, errors)
-        reclaimed = _reclaim(steps, runner, errors) if ctx.reclaim else {}
+        spaces = _carry_out(list(_parts(steps, runner)), lanes, errors)
         with runner.book.begin():
-            totals = intents.totals(runner.book, ctx.plan.digest, ctx.attempt, steps)
+            totals = intents.totals(runner.book, ctx.plan.digest, ctx.attempt, ids)
     except BaseException as error:
         raise in_words(error, f"Store {store}") from error
     finally:
-        runner.close()
-        sources.close()
+        for lane in lanes:
+            lane.close()
+            lane.sources.close()
     runner.guarded(lambda: release(ctx.control, lease))
-    return [_with(totals[i], errors.get(i), reclaimed.get(i)) for i in ids]
+    return [_with(totals[i], errors.get(i), spaces.get(i)) for i in ids]
 
 
-def _parts(steps: Sequence[Step], runner: Runner, errors: dict[str, BaseException]) -> Iterator[Techniques]:
+def _parts(steps: Sequence[Step], runner: Runner) -> Iterator[Techniques]:
     """The steps one by one, those over a cycle of tables together, each with its techniques."""
     live = runner.guarded(lambda: describe(runner.sources.engine("purge")))
     holds = runner.guarded(runner.holds)
     yield from Techniques.of(steps, runner, live, holds)
 
 
-def _carry_out(technique: Any, runner: Runner) -> None:
-    """Batches until the technique is done; then looks once more for rows that moved or came meanwhile, a few times."""
-    cursor = runner.guarded(lambda: _started(technique, runner))
+def _carry_out(parts: Sequence[Techniques], lanes: Sequence[Runner], errors: dict[str, BaseException]) -> dict[str, Space]:
+    """Deletes part by part and makes room; then looks for rows that moved or came meanwhile, and goes on from the first part that has
+    some, a few times. The look comes after VACUUM, when the index no longer leads through all that was deleted. What VACUUM did, by step.
+    """
+    runner = lanes[0]
+    spaces: dict[str, Space] = {}
+    begin = 0
     for passed in range(PASSES):
-        deleted = 0
-        while cursor is not None:
-            outcome = runner.run(technique, cursor)
-            deleted += outcome.rows
-            cursor = None if outcome.done else outcome.cursor
-        if not hasattr(technique, "left"):
-            return
-        cursor = runner.guarded(lambda: _looked_again(technique, runner))
-        if cursor is None:
-            return
-        if passed and not deleted:
-            raise WrongCount(
-                f"Step {technique.steps[0]}: due rows are still there after they were deleted.",
-                fix="Look for triggers, rules or policies on the table that keep them.",
-            )
+        swept = {n: done for n in range(begin, len(parts)) if (done := _swept(parts[n], lanes, errors)) is not None}
+        for n in swept if runner.ctx.reclaim else ():
+            spaces |= make_room([t.step for t in parts[n].targets], runner)
+        late = [n for n, done in swept.items() if _is_left(parts[n], done, runner, errors)]
+        if not late:
+            break
+        if passed and not any(swept[n].deleted for n in late):
+            for n in late:
+                name = f"Step {parts[n].ids[0]}"
+                kept = WrongCount(f"{name}: due rows are still there after they were deleted.", fix="Look for triggers that keep them.")
+                _failed(kept, parts[n].ids, errors)
+            break
+        begin = min(late)
+    return spaces
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """What a pass over one part did: rows deleted, and the techniques that can tell whether anything is left."""
+
+    deleted: int
+    looks: tuple[Any, ...]
+
+
+def _swept(part: Techniques, lanes: Sequence[Runner], errors: dict[str, BaseException]) -> Swept | None:
+    """One pass over a part; None when it failed, now or in an earlier pass: its errors are kept."""
+    if set(part.ids) & set(errors):
+        return None
+    deleted, looks = 0, []
+    try:
+        for technique in part.techniques():
+            deleted += _sweep(technique, lanes)
+            if hasattr(technique, "left"):
+                looks.append(technique)
+    except Exception as error:
+        _failed(error, part.ids, errors)
+        return None
+    return Swept(deleted=deleted, looks=tuple(looks))
+
+
+def _is_left(part: Techniques, swept: Swept, runner: Runner, errors: dict[str, BaseException]) -> bool:
+    try:
+        return any(runner.guarded(lambda t=t: _look(t, runner)) for t in swept.looks)
+    except Exception as error:
+        _failed(error, part.ids, errors)
+        return False
+
+
+def _sweep(technique: Any, lanes: Sequence[Runner]) -> int:
+    """Batches until the technique is done; rows deleted. A plain technique goes on in every lane once its first batch has shown that one
+    is not enough: while one lane writes its records, the other deletes."""
+    cursor = lanes[0].guarded(lambda: _started(technique, lanes[0]))
+    if cursor is None:
+        return 0
+    first = lanes[0].run(technique, cursor)
+    if first.done:
+        return first.rows
+    stop = Event()
+    if not hasattr(technique, "beside") or len(lanes) == 1:
+        return first.rows + _drain(technique, first.cursor, lanes[0], stop)
+    with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
+        works = [pool.submit(_drain, technique.beside(), replace(first.cursor), lane, stop) for lane in lanes]
+        try:
+            wait(works, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+    return first.rows + sum(work.result() for work in works)
+
+
+def _drain(technique: Any, cursor: Any, runner: Runner, stop: Event) -> int:
+    """One lane's batches, until there are none left or another lane has failed."""
+    deleted = 0
+    while cursor is not None and not stop.is_set():
+        outcome = runner.run(technique, cursor)
+        deleted += outcome.rows
+        cursor = None if outcome.done else outcome.cursor
+    return deleted
 
 
 def _started(technique: Any, runner: Runner) -> Any:
@@ -126,11 +189,11 @@ def _started(technique: Any, runner: Runner) -> Any:
         return technique.start(source)
 
 
-def _looked_again(technique: Any, runner: Runner) -> Any:
+def _look(technique: Any, runner: Runner) -> bool:
     holds = runner.holds()
     source = runner.sources.with_holds(technique.role, holds)
     with source.begin():
-        return technique.left(source, holds)
+        return bool(technique.left(source, holds))
 
 
 def _failed(error: Exception, steps: Sequence[str], errors: dict[str, BaseException]) -> None:
@@ -142,45 +205,9 @@ def _failed(error: Exception, steps: Sequence[str], errors: dict[str, BaseExcept
     errors |= dict.fromkeys(steps, known)
 
 
-def _reclaim(steps: Sequence[Step], runner: Runner, errors: dict[str, BaseException]) -> dict[str, tuple[bool, str | None]]:
-    """VACUUM of every table of the group, once each; what holds its space back, by step. It deletes nothing, so a failure of it is
-    no failure of the step."""
-    ctx, sources = runner.ctx, runner.sources
-    found: dict[str, tuple[bool, str | None]] = {}
-    by_dataset: dict[str, list[str]] = {}
-    for step in steps:
-        by_dataset.setdefault(step.dataset or "", []).append(step.id)
-    for dataset, ids in by_dataset.items():
-        table = sources.store.tables[dataset]
-
-        def vacuum(ids: list[str] = ids, schema: str = table.db_schema, name: str = table.table) -> tuple[bool, str | None]:
-            if not sources.has("maintenance"):
-                return False, "the store has no maintenance connection"
-            watching = "check" if sources.has("check") else "maintenance"
-            with runner.book.begin():
-                xid = intents.newest_xid(runner.book, ctx.plan.digest, ctx.attempt, ids)
-            with sources.engine("maintenance").connect() as keeper, sources.engine(watching).connect() as watcher:
-                keeper = keeper.execution_options(isolation_level="AUTOCOMMIT")
-                keeper.exec_driver_sql("select set_config('statement_timeout', '0', false)")
-                point("reclaim.vacuum.before", keeper)
-                effect = reclaim(keeper, watcher.execution_options(isolation_level="AUTOCOMMIT"), schema, name, xid)
-                point("reclaim.vacuum.after", keeper)
-            return effect.reusable, effect.held_by
-
-        try:
-            effect = runner.guarded(vacuum)
-        except Exception as error:
-            known = in_words(error, "VACUUM")
-            if not isinstance(known, LetheError):
-                raise
-            effect = (False, known.problem)
-        found |= dict.fromkeys(ids, effect)
-    return found
-
-
-def _with(totals: StepTotals, error: BaseException | None, space: tuple[bool, str | None] | None) -> StepTotals:
+def _with(totals: StepTotals, error: BaseException | None, space: Space | None) -> StepTotals:
     if error is not None:
         totals = replace(totals, error=str(error), error_kind=type(error).__name__)
     if space is not None:
-        totals = replace(totals, space_reusable=space[0], space_held_by=space[1])
+        totals = replace(totals, space_reusable=space.reusable, space_held_by=space.held_by, vacuum_seconds=space.seconds)
     return totals

@@ -24,13 +24,21 @@ _FULL = {"53100", "53200", "53000"}
 class Sources:
     """The store's sessions: `purge` reads and deletes, `maintenance` drops partitions and vacuums, `check` sees other sessions."""
 
-    def __init__(self, store: Store, connections: Connections, limits: Limits, name: str) -> None:
-        """Opens nothing yet. `name` is the sessions' application_name, by which recovery finds those of a run that died."""
-        self.store, self.limits, self.name = store, limits, name
+    def __init__(self, store: Store, connections: Connections, limits: Limits, group: str, lane: int = 0) -> None:
+        """Opens nothing yet. `group` begins the sessions' application_name, by which recovery finds those of a run that died."""
+        self.store, self.limits, self.group, self.lane = store, limits, group, lane
         self._connections = connections
         self._engines: dict[str, Engine] = {}
         self._open: dict[str, Connection] = {}
         self._loaded: dict[str, tuple[HoldScope, ...] | None] = {}
+
+    def beside(self, lane: int) -> Sources:
+        """Sessions of another lane of the same group."""
+        return Sources(self.store, self._connections, self.limits, self.group, lane)
+
+    def name(self, role: str) -> str:
+        """The application_name of this lane's session of that role."""
+        return f"{self.group}:{self.lane}:{role}"[:63]
 
     def has(self, role: str) -> bool:
         """Does the catalog name a connection for this role?"""
@@ -71,7 +79,7 @@ class Sources:
             if name is None:
                 raise Unreachable(f"Store {self.store.id!r} names no {role} connection.", fix="Add it to the catalog.")
             url = self._connections(name).sqlalchemy_url()
-            engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": f"{self.name}:{role}"[:63]})
+            engine = create_engine(url, poolclass=NullPool, connect_args={"application_name": self.name(role)}, hide_parameters=True)
             event.listen(engine, "connect", self._settle)
             self._engines[role] = engine
         return self._engines[role]

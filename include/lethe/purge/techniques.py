@@ -14,8 +14,8 @@ from lethe.purge.batch import Runner
 from lethe.purge.faults import point
 from lethe.stores.postgres.careful import Careful
 from lethe.stores.postgres.cycles import Cycle, cyclic_datasets
-from lethe.stores.postgres.delete import BlockRanges, ClockWindows
 from lethe.stores.postgres.partitions import DropPartitions, droppable
+from lethe.stores.postgres.plain import BlockRanges, ClockWindows
 from lethe.stores.postgres.predicate import Target
 from lethe.stores.postgres.statistics import choose
 
@@ -73,11 +73,11 @@ class Techniques:
                 snapshot=snapshot,
             )
         if choice.way == "clock windows":
-            yield ClockWindows(target=first, rows=ctx.rows_a_batch, snapshot=snapshot, recount=choice.recount)
+            yield ClockWindows(target=first, size=ctx.size(), snapshot=snapshot, recount=choice.recount)
         elif choice.way == "block ranges":
-            yield BlockRanges(target=first, rows=ctx.rows_a_batch, snapshot=snapshot, recount=choice.recount, per_block=choice.per_block)
+            yield BlockRanges(target=first, size=ctx.size(), snapshot=snapshot, recount=choice.recount, per_block=choice.per_block)
         else:
-            size = min(ctx.limits.careful, ctx.rows_a_batch)
+            size = min(ctx.limits.careful, ctx.size().rows)
             yield Careful(target=first, rows=size, snapshot=snapshot, recount=choice.recount)
 
     def _choice(self, target: Target) -> Any:

@@ -15,7 +15,10 @@ _BARS = 96  # beyond that, months are too thin to see: the oldest are put togeth
 
 
 class Bar(Frozen):
-    """One month: `kept` is what is left of it, `gone` what was there before and is not any more; heights from the base up."""
+    """One month: `kept` is what is left of it, `gone` what was there before and is not any more; heights from the base up.
+
+    Where nobody counted what is left, `gone` is a month wholly past the cutoff, and `kept` any other.
+    """
 
     x: float
     width: float
@@ -50,14 +53,15 @@ class Chart(Frozen):
 def chart(histogram: tuple[tuple[str, int], ...], left: tuple[tuple[str, int], ...] | None, cutoff: datetime, zone: str) -> Chart | None:
     """The chart of (`YYYY-MM`, rows) before and after; None when there is nothing to draw.
 
-    Without an `after`, everything is drawn as kept.
+    Without an `after`, months wholly past the cutoff are set apart from the others.
     """
-    before, after = dict(histogram), dict(histogram if left is None else left)
+    local = cutoff.astimezone(ZoneInfo(zone)).date()
+    cut = local.year * 12 + local.month - 1
+    before = dict(histogram)
+    after = {m: n for m, n in histogram if _index(m) >= cut} if left is None else dict(left)
     indexes = sorted({_index(m) for m, n in [*before.items(), *after.items()] if n})
     if not indexes:
         return None
-    local = cutoff.astimezone(ZoneInfo(zone)).date()
-    cut = local.year * 12 + local.month - 1
     first, last = min(indexes[0], cut), max(indexes[-1], cut)
     first = max(first, last - _BARS + 1)
     step = (WIDTH - LEFT - RIGHT) / (last - first + 1)
@@ -72,7 +76,7 @@ def chart(histogram: tuple[tuple[str, int], ...], left: tuple[tuple[str, int], .
                 width=round(step * 0.76, 2),
                 kept=_height(kept, top, height),
                 gone=_height(total - kept, top, height),
-                label=_label(i, i == first and first > indexes[0], kept, total),
+                label=_label(i, i == first and first > indexes[0], total if left is None else kept, total),
             )
             for i, (kept, total) in rows.items()
             if total
@@ -123,7 +127,7 @@ def _label(index: int, older: bool, kept: int, total: int) -> str:
 
 
 def _columns(first: int, last: int, step: float) -> tuple[Tick, ...]:
-    every = next(n for n in (1, 3, 6, 12, 24) if n * step >= 46)
+    every = next(n for n in (1, 3, 6, 12, 24) if n * step >= 62)
     return tuple(
         Tick(at=round(LEFT + step * (i - first + 0.5), 2), label=f"{MONTHS[i % 12][:3]} {i // 12}" if every < 12 else str(i // 12))
         for i in range(first, last + 1)

@@ -58,13 +58,13 @@ def _of_step(step: StepReport) -> list[RedFinding]:
     if terms.survivors:
         add(
             "survivors",
-            f"{number(terms.survivors)} due {unit} are still there, and no hold explains it.",
+            f"{_many(terms.survivors, unit, 'due ')} {'is' if terms.survivors == 1 else 'are'} still there, and no hold explains it.",
             "Find what kept them (a trigger, a lock, a rule of the store), then run the same plan again.",
         )
     if terms.failed:
         add(
             "failed",
-            f"The store refused to delete {number(terms.failed)} {unit}.",
+            f"The store refused to delete {_many(terms.failed, unit)}.",
             "Look for a lock, a retention or a policy of the store; lift it if it is not meant, then run the same plan again.",
         )
     if terms.balanced is False:
@@ -74,10 +74,12 @@ def _of_step(step: StepReport) -> list[RedFinding]:
             "Treat every number of this step as doubtful. Walk the ledger with `lethe verify` and compare its batches.",
         )
     if terms.blocked:
-        by = "; ".join(f"{number(b.rows)} by {b.dataset} ({b.relation})" for b in step.blockers)
+        by = "; ".join(f"{number(b.rows)} by {b.dataset} ({b.relation})" for b in step.blockers or ())
+        by = "it could not be counted which" if step.blockers is None else by
         add(
             "blocked",
-            f"{number(terms.blocked)} due {unit} stay, because rows that stay still refer to them{': ' + by if by else ''}.",
+            f"{_many(terms.blocked, unit, 'due ')} {'stays' if terms.blocked == 1 else 'stay'}, because rows that stay still refer to "
+            f"{'it' if terms.blocked == 1 else 'them'}{': ' + by if by else ''}.",
             "Decide whether the referring rows need a shorter period or the relation may dangle: a change of the policy or the catalog.",
         )
     if (quarantined := _quarantined(step)) is not None:
@@ -100,7 +102,13 @@ def _quarantined(step: StepReport) -> tuple[str, str] | None:
         if n
     ]
     by = f" by {day(q.look_by)}" if q.look_by else ""
+    owner = f"Owner: {q.owner}." if q.owner else "The catalog names no owner: write one there (`owner`)."
     return (
-        f"{number(q.total)} {unit} have a clock that cannot be believed: {', '.join(parts)}.",
-        f"{q.owner or 'The dataset’s owner'} corrects the clocks at the source{by}; until then these {unit} are never deleted by age.",
+        f"{_many(q.total, unit)} {'has' if q.total == 1 else 'have'} a clock that cannot be believed: {', '.join(parts)}.",
+        f"{owner} Correct the clocks at the source{by}; until then age never deletes these {unit}.",
     )
+
+
+def _many(count: int, unit: str, kind: str = "") -> str:
+    """1 due row, 2 due rows."""
+    return f"{number(count)} {kind}{unit.removesuffix('s') if count == 1 else unit}"

@@ -33,7 +33,7 @@ class Quarantine(Frozen):
 
 
 class Blocker(Frozen):
-    """How many due rows a dataset's younger rows still refer to, and by which relation."""
+    """How many due rows a dataset's rows that stay still refer to, and by which relation. Several may hold one row back."""
 
     dataset: str
     relation: str
@@ -45,7 +45,7 @@ class StepReport(Frozen):
 
     `histogram` is (`YYYY-MM` in the policy's zone, rows) at plan time; `left` the same after the run, None when it was not
     counted. `level` is what was proven; `definitive_on` the day the last backup that could hold a deleted row has expired.
-    `findings` are other things a person must look at, in words.
+    `blockers` is None where it could not be counted what holds the blocked rows back. `findings` are other things a person must look at, in words.
     """
 
     id: str
@@ -64,7 +64,7 @@ class StepReport(Frozen):
     total: int | None = None
     terms: Terms
     quarantined: Quarantine = Quarantine()
-    blockers: tuple[Blocker, ...] = ()
+    blockers: tuple[Blocker, ...] | None = ()
     outcome: Outcome | None = None
     level: Level | None = None
     definitive_on: date | None = None
@@ -88,10 +88,12 @@ class WaitingStep(Frozen):
     promise: str
     waiting_for: tuple[str, ...]
     why: str = ""
+    clock: str = ""
 
 
 class HoldReport(Frozen):
-    """A hold that was in force. `scope` says by what it was given, never whose it is; `rows` is what it kept, None if unknown."""
+    """A hold that was in force. `scope` says by what it was given, never whose it is; `rows` is how many due rows and objects of this
+    run it kept, None if unknown."""
 
     id: int
     scope: tuple[Literal["dataset", "tenant", "person", "dates"], ...]

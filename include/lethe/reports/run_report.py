@@ -51,6 +51,7 @@ def render(report: RunReport) -> str:
             ran=_ran(report),
             tiles=tiles(report),
             findings=red,
+            meanings=words.MEANINGS,
             charts={s.id: chart(s.histogram, s.left, s.cutoff, report.time_zone) for s in report.steps},
             instant=partial(words.instant, zone=report.time_zone),
             local_day=partial(words.local_day, zone=report.time_zone),

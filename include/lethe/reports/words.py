@@ -18,6 +18,19 @@ LEVELS = {
     "L3": "gone from derived data too: complete",
     "L4": "gone from the backups too: definitive",
 }
+MEANINGS = (
+    ("Planned", "due when the plan was counted: older than the cutoff, and no live contract keeps it"),
+    ("Arrived", "became due while the run went on, by an insert or an update"),
+    ("Deleted", "removed, in transactions that the database confirmed"),
+    ("Held", "due, and kept by a legal hold or a restriction"),
+    ("Changed", "planned, and no longer due or no longer there when its turn came"),
+    ("Blocked", "due, and kept because a row that stays still refers to it"),
+    ("Failed", "the store refused to delete it"),
+    ("Survivors", "due and still there afterwards, and nothing above explains it"),
+    ("Quarantined", "its clock cannot be believed (none, in the future, or before the service began), so age never deletes it"),
+    ("Level", "L1 gone from the live store; L2 its space is reusable; L3 gone from derived data; L4 gone from the backups"),
+)
+"""What each number of a step counts, for a reader who was not there."""
 OUTCOMES = {"clean": "Clean", "survivors": "Survivors", "unknown": "Unknown", None: "Not run"}
 NEEDS = {
     "archive": "an archive to keep what a law requires",
@@ -35,6 +48,10 @@ LIMITS = {
     "rows": "number of rows",
     "usual": "times the usual number of rows",
     "shortened": "rows under a shortened period",
+    "contract ignored": "rows that a live contract kept before",
+    "other clock": "rows by another clock than before",
+    "need dropped": "rows of a rule that waited before",
+    "further reach": "rows that no rule took before",
     "approved ceiling": "rows approved before",
 }
 

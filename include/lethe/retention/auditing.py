@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection
 
 from lethe import settings
+from lethe.control.agreement import verify_evidence
 from lethe.control.holds import active_scopes, hold_findings, list_holds
 from lethe.control.maintenance import AIRFLOW_CLEAN, is_overdue, last_success
-from lethe.control.tables import runs
+from lethe.control.runs import Done, finished_runs
 from lethe.errors import AuditFailed, MissedRun
 from lethe.evidence.heads import S3Heads, keep_head
 from lethe.evidence.ledger import append
-from lethe.evidence.verdict import verify_ledger
-from lethe.instants import now
+from lethe.instants import local_day, now
 from lethe.plan.make import make_plan
 from lethe.retention.planning import count_steps, live_schemas
 from lethe.workspace import Workspace
 
 LONGEST_SILENCE = timedelta(hours=26)
+"""From one night's `as_of` to the moment when the next night is missed: a day, an hour more when the clocks go back, and an hour to run."""
 
 
 def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
@@ -32,16 +34,18 @@ def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
     from lethe.check import check
 
     at = now()
-    checked = check(workspace, on=at.date())
+    today = local_day(at, workspace.policy(at).time_zone)
+    checked = check(workspace, on=today)
     with workspace.control.connect() as control:
-        scopes = active_scopes(control, at.date())
-        holds = hold_findings(list_holds(control), at.date())
-        last_clean = control.scalar(select(func.max(runs.c.finished_at)).where(runs.c.state == "finished", runs.c.outcome == "clean"))
-        ledger = verify_ledger(control, S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), workspace.bucket(settings.EVIDENCE_BUCKET)))
+        scopes = active_scopes(control, today)
+        holds = hold_findings(list_holds(control), today)
+        last_clean = next((run for run in whole_runs(control, workspace) if run.outcome == "clean"), None)
+    heads = S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), workspace.bucket(settings.EVIDENCE_BUCKET))
+    ledger = verify_evidence(workspace.control, heads, digest_key=settings.digest_key(workspace.connections(settings.CONTROL)))
     due, total = _due(workspace, as_of, scopes)
     overdue: dict[str, int] = {}
     if last_clean is not None:
-        overdue = {s: n for s, n in _due(workspace, min(as_of, last_clean), scopes)[0].items() if n}
+        overdue = {s: n for s, n in _due(workspace, min(as_of, last_clean.as_of), scopes)[0].items() if n}
     body = {
         "as_of": as_of.isoformat(),
         "due": due,
@@ -55,7 +59,7 @@ def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
     with workspace.control.begin() as control:
         append(control, "audit.finished", body, run=f"audit:{as_of.date().isoformat()}")
     with workspace.control.connect() as control:
-        keep_head(control, S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), workspace.bucket(settings.EVIDENCE_BUCKET)), "audit")
+        keep_head(control, heads, "audit")
     problems = [f"{f.where}: {f.problem}" for f in checked.findings] + [f"{u.store}: {u.problem}" for u in checked.unchecked]
     problems += [f"{step}: {rows} rows were due at the last clean run and are still there" for step, rows in overdue.items()]
     problems += [f.text for f in ledger.findings]
@@ -69,23 +73,34 @@ def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
 
 
 def watch(workspace: Workspace) -> dict[str, Any]:
-    """When the last run that deletes finished, and when Airflow's own records were last cleaned.
+    """What the last finished run over the whole policy looked at, and when Airflow's own records were last cleaned.
 
-    Raises MissedRun when either is too long ago: the night must not pass in silence.
+    Raises MissedRun when either is too long ago: the night must not pass in silence. A run over some of the rules, or as of an older
+    instant, is no night, whenever it was carried out.
     """
     at = now()
     with workspace.control.connect() as control:
-        finished = control.scalar(select(func.max(runs.c.finished_at)).where(runs.c.state == "finished"))
+        last = next(whole_runs(control, workspace), None)
         cleaned = last_success(control, AIRFLOW_CLEAN)
-    if finished is None or at - finished > LONGEST_SILENCE:
-        when = f"finished at {finished.isoformat(timespec='minutes')}" if finished else "has never finished"
+    if last is None or at - last.as_of > LONGEST_SILENCE:
+        when = f"last finished as of {last.as_of.isoformat(timespec='minutes')}" if last else "has never finished"
         raise MissedRun(
-            f"The nightly retention run {when}.",
+            f"The nightly retention run over every rule of the policy {when}.",
             fix="Open `retention_purge` in Airflow: is it paused, waiting for an approval, or red? Triggering it by hand with dry_run false is safe.",
         )
     if is_overdue(cleaned, at=at):
         raise MissedRun("Airflow's own run records have not been cleaned for two days.", fix="Run `make airflow-clean` on the host.")
-    return {"finished_at": finished.isoformat(), "cleaned_at": cleaned.isoformat() if cleaned else None}
+    return {
+        "as_of": last.as_of.isoformat(),
+        "finished_at": last.finished_at.isoformat(),
+        "cleaned_at": cleaned.isoformat() if cleaned else None,
+    }
+
+
+def whole_runs(control: Connection, workspace: Workspace) -> Iterator[Done]:
+    """The finished runs over every rule that the policy of their `as_of` has, the latest `as_of` first."""
+    rules = {v.version: {r.id for r in v.rules} for v in workspace.policies.versions}
+    return (run for run in finished_runs(control) if run.policy_version in rules and rules[run.policy_version] <= run.rules)
 
 
 def _due(workspace: Workspace, as_of: datetime, scopes: Any) -> tuple[dict[str, int], dict[str, int]]:

@@ -31,9 +31,11 @@ class PlannedRun(Frozen):
 
 
 class Verdict(Frozen):
-    """May a run delete? `waits`: a named person has to say so first."""
+    """May a run delete? `waits`: a named person has to say so first. `markdown` is what that person decides on, `notice` what tells
+    people that a plan waits."""
 
     waits: bool
     summary: str
     findings: tuple[Finding, ...] = ()
     markdown: str = ""
+    notice: str = ""

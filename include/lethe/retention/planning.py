@@ -13,19 +13,21 @@ from sqlalchemy import Connection
 from lethe.catalog.live import LiveSchema
 from lethe.catalog.model import Store
 from lethe.control.approvals import approval_of
-from lethe.control.history import last_periods, past_deleted
+from lethe.control.history import last_steps, past_deleted
 from lethe.control.holds import active_scopes
 from lethe.control.plans import DRY, Counted, load_counts, save_counts, save_plan
 from lethe.control.runs import Pace, open_or_resume
-from lethe.errors import BadAsOf, Drifted
+from lethe.errors import BadAsOf
 from lethe.evidence.ledger import append
-from lethe.instants import now
+from lethe.instants import local_day, now
 from lethe.plan.counting import Counter, StepCount, count_plan
-from lethe.plan.guard import findings, limits_of, shortened
+from lethe.plan.guard import ceilings, findings, limits_of
 from lethe.plan.make import make_plan
 from lethe.plan.model import Counts, Finding, HoldScope, ObjectPredicate, Plan, Step
 from lethe.plan.order import groups
+from lethe.plan.widened import widened
 from lethe.policy.model import PolicyVersion
+from lethe.retention.coverage import refuse_drift
 from lethe.retention.model import Group, PlannedRun
 from lethe.workspace import Workspace
 
@@ -57,7 +59,7 @@ def plan_run(
         opened = None if dry_run else open_or_resume(control, plan.digest, pace=pace)
         attempt = opened.attempt if opened else DRY
         stored = load_counts(control, plan.digest, attempt) if opened and opened.resumed else {}
-        scopes = active_scopes(control, now().date())
+        scopes = active_scopes(control, local_day(now(), policy.time_zone))
     if not stored:
         counted = count_steps(workspace, plan, live, scopes)
         with workspace.control.begin() as control:
@@ -90,32 +92,22 @@ def judge(control: Connection, plan: Plan, counts: Mapping[str, Counts], policy:
         limits_of(policy),
         past_deleted(control, steps, besides=plan.digest),
         approval.ceilings if approval and approval.approved else None,
-        shortened(plan, last_periods(control, steps, besides=plan.digest)),
+        widened(plan, last_steps(control, besides=plan.digest)),
     )
+
+
+def ceilings_of(control: Connection, plan: Plan, counts: Mapping[str, Counts], policy: PolicyVersion) -> dict[str, int]:
+    """How many rows each step of a plan that passed may delete in all (`plan.guard.ceilings`)."""
+    approval = approval_of(control, plan.digest)
+    approved = approval.ceilings if approval and approval.approved else None
+    past = past_deleted(control, [s.id for s in plan.steps if s.acts], besides=plan.digest)
+    return ceilings(plan, counts, limits_of(policy), past, approved)
 
 
 def live_schemas(workspace: Workspace, plan: Plan) -> dict[str, LiveSchema]:
     """The live schema of every relational store of the plan, by store id. Raises Unreachable."""
     used = {s.store for s in plan.steps if s.predicate is not None}
     return {s.id: workspace.live(s) for s in workspace.catalog.stores if s.id in used and s.kind == "postgresql"}
-
-
-def refuse_drift(workspace: Workspace, plan: Plan, live: Mapping[str, LiveSchema]) -> None:
-    """Raises Drifted, by name, when a run would rest on a table or column that is not what the catalog says (invariant 6)."""
-    from lethe.catalog.drift import drift
-
-    acting = {s.dataset for s in plan.steps if s.acts}
-    stopping = [
-        finding
-        for store in workspace.catalog.stores
-        if store.id in live
-        for finding in drift(store, live[store.id])
-        if finding.stops and finding.where.split(".")[0] in acting | {t.db_schema for t in store.tables.values()}
-    ]
-    if stopping:
-        named = "; ".join(f"{f.where}: {f.problem}" for f in stopping[:5])
-        more = f" and {len(stopping) - 5} more" if len(stopping) > 5 else ""
-        raise Drifted(f"The catalog is not what the database is: {named}{more}", fix="`lethe check` lists all of it. Nothing was deleted.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Container, Sequence
 from typing import Any
 
+from lethe.control.holds import active_scopes
 from lethe.control.plans import load_counts, load_plan
 from lethe.control.runs import run_of, set_state
-from lethe.errors import PurgeFailed
+from lethe.errors import PurgeFailed, PurgeHindered
 from lethe.evidence.ledger import append
+from lethe.instants import local_day, now
 from lethe.plan.model import Plan, Predicate
 from lethe.retention.notes import BASELINE, PURGED, note_of
+from lethe.retention.planning import ceilings_of
 from lethe.workspace import Workspace
+
+PASSING = frozenset({"StillLocked", "Unreachable"})
+"""Errors of a step that may be gone when it is tried again; what one of them hinders is retried by Airflow, anything else is not."""
 
 
 def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequence[str]) -> dict[str, int]:
     """Deletes what is due in these steps, in order; rows deleted by step, over all interruptions.
 
     Raises OutOfTurn when the run did not pass its guard, StoreBusy when another run holds the store's lease, and PurgeFailed, with
-    each failed step, when any could not be finished; the other steps are done all the same.
+    each failed step, when any could not be finished; the other steps are done all the same. It is PurgeHindered when only locks and
+    stores that did not answer were in the way.
     """
     from lethe.purge.context import PurgeContext
     from lethe.purge.run import run_group
@@ -30,13 +36,12 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
         set_state(control, digest, attempt, "purging")
         run = run_of(control, digest, attempt)
         counted = load_counts(control, digest, attempt, keys=True)
+        policy = workspace.policies.version(plan.policy_version)
+        ceilings = ceilings_of(control, plan, {s: c.counts for s, c in counted.items()}, policy)
     _baselines(workspace, plan, attempt)
-    keys: dict[str, Container[Any]] = {}
-    for step in steps:
-        frozen = counted[step].keys if step in counted else None
-        rows = isinstance(plan.step(step).predicate, Predicate)
-        known: Container[Any] = FrozenKeys.of(frozen) if rows else frozenset(array("q", frozen or b""))
-        keys[step] = known
+    keys: dict[str, Container[Any]] = {
+        s: FrozenKeys.of(counted[s].keys if s in counted else None) for s in steps if isinstance(plan.step(s).predicate, Predicate)
+    }
     context = PurgeContext(
         plan=plan,
         attempt=attempt,
@@ -44,7 +49,9 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
         connections=workspace.connections,
         control=workspace.control,
         pace=run.pace,
+        holds=lambda control: active_scopes(control, local_day(now(), policy.time_zone)),
         known_keys=keys.get,
+        ceilings=ceilings,
         snapshot=lambda step: counted[step].details.get("snapshot") if step in counted else None,
     )
     totals = run_group([plan.step(s) for s in steps], context)
@@ -54,7 +61,7 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
     failed = [t for t in totals if t.error]
     if failed:
         named = "; ".join(f"{t.step} ({t.deleted} deleted): {t.error}" for t in failed)
-        raise PurgeFailed(
+        raise (PurgeHindered if all(t.error_kind in PASSING for t in failed) else PurgeFailed)(
             f"{len(failed)} of {len(totals)} steps could not be finished: {named}",
             fix="Clearing this task is safe: it goes on where it stopped.",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,49 +12,75 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from lethe import settings
-from lethe.control.maintenance import AIRFLOW_CLEAN, is_overdue, last_success
 from lethe.control.plans import DRY, load_counts, load_plan
 from lethe.control.results import Verified, load_results
 from lethe.control.runs import run_of, set_state
 from lethe.errors import NotClean
 from lethe.evidence.heads import S3Heads, keep_head
 from lethe.evidence.ledger import append
-from lethe.instants import now
+from lethe.instants import local_day, now
 from lethe.plan.model import Plan
+from lethe.retention.coverage import uncovered
+from lethe.retention.explaining import explain
+from lethe.retention.notes import purged
 from lethe.retention.planning import judge
+from lethe.retention.problems import Ending, problem_of
 from lethe.retention.reporting import report_of
 from lethe.verify.result import Outcome
 from lethe.workspace import Workspace
 
 
-def record_run(workspace: Workspace, digest: str | None, attempt: int | None, *, dry_run: bool = False) -> dict[str, Any]:
-    """Records how a run ended and where its report lies; without a plan, that there was none.
+def record_run(
+    workspace: Workspace, digest: str | None, attempt: int | None, *, dry_run: bool = False, failed_tasks: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Records how a run ended and where its report lies; without a plan, that there was none. `failed_tasks`: ids, as Airflow knows them.
 
-    Raises NotClean, after everything is written, when the run deletes and is not clean: no plan, a refusal, survivors, an unknown
-    number, or Airflow's own records not cleaned for two days. Raises Unreachable when the object store does not take the evidence.
+    Raises NotClean, after everything is written, when the run deletes and anything is wrong (`retention.problems`): no plan, a refusal,
+    survivors, an unknown number, a failed task, a step of which no purge left its evidence, a table or column that nobody mapped, or
+    Airflow's own records not cleaned for two days. Raises Unreachable when the object store does not take the evidence.
     """
     at = now()
     if digest is None or attempt is None:
         with workspace.control.begin() as control:
-            append(control, "run.failed", {"problem": "no plan was made", "dry_run": dry_run})
+            append(control, "run.failed", {"problem": "no plan was made", "dry_run": dry_run, "failed_tasks": list(failed_tasks)})
         _keep(workspace, "no-plan")
         raise NotClean(
             "No plan was made, so nothing was deleted and nothing is claimed.",
             fix="Open the log of the task `plan`: it names what could not be counted.",
         )
-    with workspace.control.begin() as control:
+    with workspace.control.connect() as control:
         plan = load_plan(control, digest)
-        policy = workspace.policies.version(plan.policy_version)
+    policy = workspace.policies.version(plan.policy_version)
+    missing = uncovered(workspace, policy, on=local_day(at, policy.time_zone))
+    with workspace.control.begin() as control:
         results = load_results(control, digest, attempt)
         findings = judge(control, plan, {s: c.counts for s, c in load_counts(control, digest, attempt).items()}, policy)
         outcome = None if attempt == DRY else _outcome(plan, results)
-        problem, fix = _problem(control, plan, attempt, outcome, results, at)
-        kind = _end(control, plan, attempt, outcome, clean=not problem, at=at)
-        append(control, kind, _evidence(plan, attempt, outcome, results, problem), run=digest)
+        end = Ending(
+            plan=plan,
+            attempt=attempt,
+            outcome=outcome,
+            results=results,
+            unproved=_unproved(control, plan, attempt),
+            failed_tasks=failed_tasks,
+            uncovered=missing,
+        )
+        problem, fix = problem_of(control, end, at)
+        append(control, _end(control, end, clean=not problem, at=at), _evidence(end, problem), run=digest)
     head = _keep(workspace, digest)
+    explained = explain(workspace, plan, attempt, at=at)
     with workspace.control.connect() as control:
         report = report_of(
-            control, plan, attempt, policy=policy, catalog=workspace.catalog, findings=findings, outcome=outcome, problem=problem, at=at
+            control,
+            plan,
+            attempt,
+            policy=policy,
+            catalog=workspace.catalog,
+            findings=findings,
+            outcome=outcome,
+            problem=problem,
+            at=at,
+            explained=explained,
         )
     where = _publish(workspace, plan, attempt, results, report)
     if problem:
@@ -70,73 +96,41 @@ def _outcome(plan: Plan, results: Mapping[str, Verified]) -> Outcome:
     return "unknown" if "unknown" in found else "clean"
 
 
-def _problem(
-    control: Connection, plan: Plan, attempt: int, outcome: Outcome | None, results: Mapping[str, Verified], at: datetime
-) -> tuple[str, str]:
-    """Why the run is red, and what is safe to do; empty when it is not. A dry run claims nothing, so it is never red."""
-    if attempt == DRY:
-        return "", ""
-    state = run_of(control, plan.digest, attempt).state
-    if state == "refused":
-        return (
-            "The plan was refused: nothing was deleted, and what is due is still there.",
-            "Look at its findings; make a plan as of another instant.",
-        )
-    if state in {"planned", "waiting"}:
-        return "The plan did not pass its guard: nothing was deleted.", "Open the log of the task `guard`, then clear it."
-    if outcome != "clean":
-        named = [
-            _named(s.id, results.get(s.id)) for s in plan.steps if s.acts and (s.id not in results or results[s.id].outcome != "clean")
-        ]
-        return (
-            f"The run is not clean ({outcome}): {'; '.join(named[:8])}{f'; and {len(named) - 8} more' if len(named) > 8 else ''}.",
-            "Read the report. Clearing the task `purge` is safe: it goes on where it stopped and deletes nothing twice.",
-        )
-    cleaned = last_success(control, AIRFLOW_CLEAN)
-    if is_overdue(cleaned, at=at):
-        when = f"since {cleaned.isoformat(timespec='minutes')}" if cleaned else "ever"
-        return (
-            f"Airflow's own run records, technical logs too, have not been cleaned {when}.",
-            "Run `make airflow-clean` on the host (or its compose service), then clear this task. The purge itself is clean.",
-        )
-    return "", ""
+def _unproved(control: Connection, plan: Plan, attempt: int) -> tuple[str, ...]:
+    """The acting steps without a note of their purge: a task killed after its last commit leaves clean tables and no evidence."""
+    if attempt == DRY or run_of(control, plan.digest, attempt).state in {"planned", "waiting", "refused"}:
+        return ()
+    notes = purged(control, plan.digest, attempt)
+    return tuple(s.id for s in plan.steps if s.acts and s.id not in notes)
 
 
-def _named(step: str, result: Verified | None) -> str:
-    if result is None:
-        return f"{step}: not verified"
-    rows = result.terms.get("survivors")
-    return (
-        f"{step}: {rows if rows is not None else 'an unknown number of'} due rows left"
-        if result.outcome == "survivors"
-        else f"{step}: unknown"
-    )
-
-
-def _end(
-    control: Connection, plan: Plan, attempt: int, outcome: Outcome | None, *, clean: bool, at: datetime
-) -> Literal["run.dry", "run.refused", "run.failed", "run.finished"]:
-    if attempt == DRY:
+def _end(control: Connection, end: Ending, *, clean: bool, at: datetime) -> Literal["run.dry", "run.refused", "run.failed", "run.finished"]:
+    if end.attempt == DRY:
         return "run.dry"
-    state = run_of(control, plan.digest, attempt).state
+    digest = end.plan.digest
+    state = run_of(control, digest, end.attempt).state
     if state == "refused":
         return "run.refused"
     if state in {"passed", "purging", "verifying", "failed"}:
-        # A run whose purge is clean is over, also when the night is red for another reason.
-        set_state(control, plan.digest, attempt, "finished" if outcome == "clean" else "failed", outcome=outcome, at=at)
+        # A run whose purge is done and clean is over, also when the night is red for another reason.
+        set_state(control, digest, end.attempt, "finished" if end.purged else "failed", outcome=end.outcome, at=at)
     return "run.finished" if clean else "run.failed"
 
 
-def _evidence(plan: Plan, attempt: int, outcome: Outcome | None, results: Mapping[str, Verified], problem: str) -> dict[str, Any]:
+def _evidence(end: Ending, problem: str) -> dict[str, Any]:
+    plan = end.plan
     return {
-        "attempt": attempt,
-        "outcome": outcome,
+        "attempt": end.attempt,
+        "outcome": end.outcome,
         "problem": problem,
         "as_of": plan.as_of.isoformat(),
         "policy_version": plan.policy_version,
         "policy_digest": plan.policy_digest,
         "text_sha256": plan.text_sha256,
-        "steps": {s: {"outcome": r.outcome, "level": r.level, "terms": dict(r.terms)} for s, r in results.items()},
+        "failed_tasks": list(end.failed_tasks),
+        "unproved": list(end.unproved),
+        "uncovered": list(end.uncovered),
+        "steps": {s: {"outcome": r.outcome, "level": r.level, "terms": dict(r.terms)} for s, r in end.results.items()},
     }
 
 
@@ -152,7 +146,7 @@ def _publish(workspace: Workspace, plan: Plan, attempt: int, results: Mapping[st
     from lethe.reports.run_report import render, write
     from lethe.stores.s3.client import answering
 
-    name = f"{plan.as_of:%Y-%m-%d}-{plan.digest[:12]}-{attempt}"
+    name = f"{local_day(plan.as_of, report.time_zone)}-{plan.digest[:12]}-{attempt}"
     bucket = workspace.bucket(settings.EVIDENCE_BUCKET)
     client = workspace.s3(settings.EVIDENCE_BUCKET)
     found = json.dumps(

@@ -21,6 +21,7 @@ from lethe.policy.model import PolicyVersion, Rule
 from lethe.policy.period import Period
 from lethe.reports.model import (
     ApprovalReport,
+    Blocker,
     GuardReport,
     HoldReport,
     InterruptionReport,
@@ -30,7 +31,9 @@ from lethe.reports.model import (
     StepReport,
     WaitingStep,
 )
+from lethe.retention.explaining import Explained
 from lethe.retention.notes import purged
+from lethe.verify.reasons import HeldBack
 from lethe.verify.result import Outcome, Terms
 
 LOOK_WITHIN = timedelta(days=30)
@@ -47,8 +50,13 @@ def report_of(
     outcome: Outcome | None,
     problem: str,
     at: datetime,
+    explained: Explained | None = None,
 ) -> RunReport:
-    """The report of a run as of the instant `at`, from what is stored; the ledger's head is the one at this moment."""
+    """The report of a run as of the instant `at`, from what is stored; the ledger's head is the one at this moment.
+
+    `explained` (`retention/explaining.py`): why due rows are still there, counted at the stores; without it that is unknown.
+    """
+    explained = explained or Explained()
     run = run_of(control, plan.digest, attempt) if attempt != DRY else None
     counts = load_counts(control, plan.digest, attempt)
     results = load_results(control, plan.digest, attempt)
@@ -56,7 +64,7 @@ def report_of(
     today = at.astimezone(ZoneInfo(policy.time_zone)).date()
     datasets = catalog.datasets()
     steps = tuple(
-        _step(s, policy.rule(s.rule), datasets, counts.get(s.id), results.get(s.id), notes.get(s.id, {}), today)
+        _step(s, policy.rule(s.rule), datasets, counts.get(s.id), results.get(s.id), notes.get(s.id, {}), today, explained)
         for s in plan.steps
         if s.acts
     )
@@ -83,7 +91,7 @@ def report_of(
         ledger_head=last[1] if last else None,
         steps=steps,
         waiting=tuple(_waiting(s, policy.rule(s.rule)) for s in plan.steps if not s.acts),
-        holds=_holds(control, today),
+        holds=_holds(control, today, explained),
         guard=tuple(GuardReport(step=f.step, limit=f.limit, value=f.value, allowed=f.allowed) for f in findings),
         approvals=(
             ApprovalReport(
@@ -110,10 +118,11 @@ def _step(
     result: Verified | None,
     note: Mapping[str, Any],
     today: date,
+    explained: Explained,
 ) -> StepReport:
     if step.predicate is None or step.dataset is None or step.store is None:
         raise TypeError(f"step {step.id} acts on nothing")
-    entry = datasets[step.dataset][1]
+    store, entry = datasets[step.dataset]
     terms = dict(result.terms) if result else {"planned": counted.counts.due if counted else None}
     details = result.details if result else {}
     counts = counted.counts if counted else None
@@ -138,8 +147,10 @@ def _step(
             null=counts.quarantined_null if counts else None,
             future=counts.quarantined_future if counts else None,
             early=counts.quarantined_early if counts else None,
+            owner=entry.owner or store.owner or "",
             look_by=(today + LOOK_WITHIN) if quarantined else None,
         ),
+        blockers=_blockers(explained.held_back.get(step.id)),
         outcome=result.outcome if result else None,
         level=result.level if result else None,
         definitive_on=details.get("l4_on"),
@@ -156,11 +167,21 @@ def _step(
 
 def _waiting(step: Step, rule: Rule) -> WaitingStep:
     return WaitingStep(
-        rule=step.rule, dataset=step.dataset, period=rule.period, promise=rule.promise, waiting_for=step.waiting_for, why=rule.why
+        rule=step.rule,
+        dataset=step.dataset,
+        period=rule.period,
+        promise=rule.promise,
+        waiting_for=step.waiting_for,
+        why=rule.why,
+        clock=rule.clock,
     )
 
 
-def _holds(control: Connection, today: date) -> tuple[HoldReport, ...]:
+def _blockers(found: Sequence[HeldBack] | None) -> tuple[Blocker, ...] | None:
+    return None if found is None else tuple(Blocker(dataset=b.dataset, relation=b.relation, rows=b.rows) for b in found)
+
+
+def _holds(control: Connection, today: date, explained: Explained) -> tuple[HoldReport, ...]:
     return tuple(
         HoldReport(
             id=h.scope.id,
@@ -179,6 +200,7 @@ def _holds(control: Connection, today: date) -> tuple[HoldReport, ...]:
             owner=h.owner,
             starts_on=h.starts_on,
             review_on=h.review_on,
+            rows=explained.kept.get(h.scope.id),
         )
         for h in list_holds(control)
         if h.starts_on <= today

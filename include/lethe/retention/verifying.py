@@ -7,7 +7,7 @@ from lethe.control.plans import DRY, load_plan
 from lethe.control.results import Verified, save_result
 from lethe.control.runs import run_of, set_state
 from lethe.evidence.ledger import append
-from lethe.instants import now
+from lethe.instants import local_day, now
 from lethe.retention.notes import baselines, purged
 from lethe.verify.result import Space, StepResult
 from lethe.workspace import Workspace
@@ -24,9 +24,9 @@ def verify_run(workspace: Workspace, digest: str, attempt: int) -> dict[str, str
         plan = load_plan(control, digest)
         if run_of(control, digest, attempt).state in {"purging", "verifying", "failed"}:
             set_state(control, digest, attempt, "verifying")
-        scopes = active_scopes(control, at.date())
+        policy = workspace.policies.version(plan.policy_version)
+        scopes = active_scopes(control, local_day(at, policy.time_zone))
         notes, before = purged(control, digest, attempt), baselines(control, digest, attempt)
-    policy = workspace.policies.version(plan.policy_version)
     results = check(
         plan,
         catalog=workspace.catalog,

@@ -52,14 +52,15 @@ def reconcile(
         if planned.counts.due:
             raise Uncountable("No keys were kept when the plan was counted.", fix="Plan the run again.")
         frozen = np.array([], dtype=np.int64)
-    frozen = np.unique(frozen)
+    frozen = _ascending(frozen)
     keys = np.fromiter((k for k, _ in left), dtype=np.int64, count=len(left))
     held = np.fromiter((h for _, h in left), dtype=bool, count=len(left))
-    known = np.isin(keys, frozen)
+    places = np.searchsorted(frozen, keys)
+    known = frozen[np.minimum(places, len(frozen) - 1)] == keys if len(frozen) else np.zeros(len(keys), dtype=bool)
     arrived = int(np.count_nonzero(~known))
     if len(frozen) < planned.counts.due:  # The held ones were not frozen: as many may be there without having arrived.
         arrived -= min(int(np.count_nonzero(~known & held)), planned.counts.held)
-    gone = np.setdiff1d(frozen, keys[known], assume_unique=True)
+    gone = np.delete(frozen, places[known])
     ours = deleted.rows - deleted.arrived
     if planned.xor is not None and len(gone) == ours and planned.xor ^ fingerprint(keys[known]) == deleted.xor:
         return Reconciled(changed=0, arrived=arrived)
@@ -70,3 +71,12 @@ def reconcile(
         missing += not_there
     elsewhere = max(0, missing - ours)
     return Reconciled(changed=changed + elsewhere, arrived=arrived, elsewhere=elsewhere, looked_up=len(gone))
+
+
+def _ascending(keys: Keys) -> Keys:
+    """The keys in order, each once. Frozen keys come so, which one look tells: numpy's `unique` hashes every key, at 0.7 s a million."""
+    if np.all(keys[1:] > keys[:-1]):
+        return keys
+    ordered = np.sort(keys)
+    first: Keys = ordered[np.append(True, ordered[1:] != ordered[:-1])]
+    return first

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from lethe.catalog.model import Store
-from lethe.connections import Connection, Connections, require_https
+from lethe.connections import Connection, Connections, bad_endpoint, require_https
 from lethe.errors import LetheError
 from lethe.plan.model import HoldScope, ObjectPredicate, Step
 from lethe.verify.batches import broken_batches, read_deleted, read_planned
@@ -140,13 +140,16 @@ def _client(connection: Connection) -> S3Client:
 
     endpoint = connection.extra.get("endpoint_url") or None
     require_https(connection, endpoint)
-    return boto3.session.Session(
+    config = Config(s3={"addressing_style": "path" if endpoint else "auto"}, retries={"mode": "standard"})
+    session = boto3.session.Session(
         aws_access_key_id=connection.login or None,
         aws_secret_access_key=connection.password or None,
         region_name=connection.extra.get("region_name") or "us-east-1",
-    ).client(
-        "s3", endpoint_url=endpoint, config=Config(s3={"addressing_style": "path" if endpoint else "auto"}, retries={"mode": "standard"})
     )
+    try:
+        return session.client("s3", endpoint_url=endpoint, config=config)
+    except ValueError:
+        raise bad_endpoint(connection, "endpoint_url or region_name") from None
 
 
 def _listed(client: S3Client, predicate: ObjectPredicate) -> Iterator[Thing]:

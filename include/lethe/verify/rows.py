@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,7 +12,6 @@ import numpy as np
 from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.pool import NullPool
 
 from lethe.catalog.model import Store
 from lethe.connections import Connections
@@ -23,7 +23,7 @@ from lethe.verify.changed import Keys, Reconciled, reconcile
 from lethe.verify.frames import Scene
 from lethe.verify.references import read_references
 from lethe.verify.result import BATCHES, CHANGED, CUMULATIVE, EQUATION, ORPHANS, REPLICAS, SIGHT, STATISTICS, SURVIVORS, Check, Terms
-from lethe.verify.session import check_engine, failure, one_snapshot
+from lethe.verify.session import ENGINE, check_engine, failure, one_snapshot
 from lethe.verify.sight import replicas_behind, see_known_rows, see_table, written_until
 from lethe.verify.suite import Expected, judge
 from lethe.verify.text import relation_name, table_of
@@ -83,26 +83,29 @@ def check_rows(
     """The drafts of the `chosen` ones of a store's acting `steps`. `before`: `batches.baseline` of the store, taken before the purge."""
     drafts = [Draft(step=s) for s in chosen]
     check_id = store.check_connection or store.connection
-    try:
-        checker = check_engine(connections(check_id), holds)
-        purger = create_engine(connections(store.connection).sqlalchemy_url(), poolclass=NullPool, hide_parameters=True)
-        with one_snapshot(checker) as connection:
-            scene = Scene(store=store, steps=tuple(steps), references=read_references(connection, store), holds=tuple(holds))
-            lsn = written_until(connection)
-            for draft in drafts:
-                _count(connection, control, scene, draft, plan, attempt, thaw)
-            behind = replicas_behind(connection, lsn)
-    except (LetheError, SQLAlchemyError) as error:
-        for draft in drafts:
-            draft.unknown(SIGHT, error)
-        return drafts
-    for draft in drafts:
-        draft.checks.append(Check(name=REPLICAS, status="unknown" if behind else "passed", measured={"behind": behind}))
+    with ExitStack() as engines:
         try:
-            seen = see_known_rows(checker, purger, scene, draft.step)
-            draft.checks.append(Check(name=SIGHT, status="passed", measured={"known_rows_seen": seen}))
+            checker = check_engine(connections(check_id), holds, kept=True)
+            engines.callback(checker.dispose)
+            purger = create_engine(connections(store.connection).sqlalchemy_url(), **ENGINE)
+            engines.callback(purger.dispose)
+            with one_snapshot(checker) as connection:
+                scene = Scene(store=store, steps=tuple(steps), references=read_references(connection, store), holds=tuple(holds))
+                lsn = written_until(connection)
+                for draft in drafts:
+                    _count(connection, control, scene, draft, plan, attempt, thaw)
+                behind = replicas_behind(connection, lsn)
         except (LetheError, SQLAlchemyError) as error:
-            draft.unknown(SIGHT, error)
+            for draft in drafts:
+                draft.unknown(SIGHT, error)
+            return drafts
+        for draft in drafts:
+            draft.checks.append(Check(name=REPLICAS, status="unknown" if behind else "passed", measured={"behind": behind}))
+            try:
+                seen = see_known_rows(checker, purger, scene, draft.step)
+                draft.checks.append(Check(name=SIGHT, status="passed", measured={"known_rows_seen": seen}))
+            except (LetheError, SQLAlchemyError) as error:
+                draft.unknown(SIGHT, error)
     started = time.perf_counter()
     source = [e for d in drafts for e in _expected_of_source(scene, d, before)]
     lethe = [e for d in drafts for e in _expected_of_batches(scene, d, plan, attempt)]

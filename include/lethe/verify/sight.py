@@ -60,10 +60,11 @@ def see_table(connection: Connection, scene: Scene, step: Step) -> None:
 def known_keys(purger: Engine, scene: Scene, step: Step) -> list[list[str | None]]:
     """A few keys, as texts, that the purging role sees: the highest of the primary key, found by its index."""
     table = table_of(scene.store, step.dataset or "")
-    keys = ", ".join(f"CAST({name(k)} AS text)" for k in table.key)
-    order = ", ".join(f"{name(k)} DESC" for k in table.key)
+    keys = ", ".join(f"CAST(r.{name(k)} AS text)" for k in table.key)
+    # Qualified: the bare name would mean the text in the answer, by which PostgreSQL reads and sorts the whole table.
+    order = ", ".join(f"r.{name(k)} DESC" for k in table.key)
     with purger.connect() as connection:
-        rows = connection.exec_driver_sql(f"SELECT {keys} FROM {relation_name(table)} ORDER BY {order} LIMIT {SAMPLE}")
+        rows = connection.exec_driver_sql(f"SELECT {keys} FROM {relation_name(table)} AS r ORDER BY {order} LIMIT {SAMPLE}")
         return [list(row) for row in rows]
 
 

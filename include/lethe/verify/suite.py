@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lethe.connections import Connection
 from lethe.plan.model import HoldScope
 from lethe.verify.result import Check, Status
-from lethe.verify.session import options, tell_holds
+from lethe.verify.session import ENGINE, options, tell_holds
 from lethe.verify.text import for_great_expectations
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _run(
 ) -> list[tuple[Status, str]]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
+    from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
 
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)  # It logs failing queries with their text.
     context = gx.get_context(mode="ephemeral")
@@ -80,22 +81,25 @@ def _run(
     url = connection.sqlalchemy_url().render_as_string(hide_password=False).replace("$", "%24")  # `$` would be substituted.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # It advises add_postgres, which refuses a socket.
-        source = context.data_sources.add_sql(  # type: ignore[call-arg]  # `kwargs` is a field of the source; its stub omits it.
-            "store",
+        described = SQLDatasource(
+            name="store",
             connection_string=url,
-            kwargs={"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "connect_args": {"options": options(settings)}},
+            kwargs={"isolation_level": "AUTOCOMMIT", "connect_args": {"options": options(settings)}, **ENGINE},
+            assets=[{"name": "one", "type": "query", "query": "SELECT 1 AS one", "batch_definitions": [{"name": "one"}]}],
         )
+        source = context.data_sources.add_sql(described)
+        source.get_engine().dispose()  # It was opened to try the connection; the expectations are asked by another.
         engine = source.get_execution_engine().engine
     try:
-        tell_holds(engine, holds)
-        engine.dispose()
-        batch = source.add_query_asset("one", "SELECT 1 AS one").add_batch_definition_whole_table("one")
-        suite = context.suites.add(gx.ExpectationSuite(name="plan"))
+        if holds:  # A connection made before does not know them.
+            tell_holds(engine, holds)
+            engine.dispose()
+        batch = source.get_asset("one").get_batch_definition("one").get_batch()
+        suite = gx.ExpectationSuite(name="plan")
         for number, each in enumerate(expected):
             query = f"{for_great_expectations(each.query)} /* {number} */"  # One that repeats another would be dropped in silence.
             suite.add_expectation(_expectation()(unexpected_rows_query=query, meta={"n": number}))
-        definition = context.validation_definitions.add(gx.ValidationDefinition(name="plan", data=batch, suite=suite))
-        answers = definition.run(result_format="BOOLEAN_ONLY").results
+        answers = batch.validate(suite, result_format="BOOLEAN_ONLY").results
     finally:
         engine.dispose()
     by_number = {a.expectation_config.meta["n"]: _status(a) for a in answers if a.expectation_config is not None}

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, Text, bindparam, cast, literal, select, tuple_
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, FromClause, Text, bindparam, cast, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import OID
 
 from lethe.catalog.model import Path
 from lethe.plan.model import HoldScope
-from lethe.stores.postgres.delete import Outcome, Piece, Tid, deleting, going, pieces, refuse_if_left, summing, system_column
+from lethe.stores.postgres.delete import Isolation, Outcome, Piece, Tid, deleting, going, pieces, refuse_if_left, summing, system_column
 from lethe.stores.postgres.predicate import Target, predicate_of, referred_to
-from lethe.stores.postgres.tables import bound_value, reach
+from lethe.stores.postgres.tables import reach
 
 
 def placed(row: Any, name: str = "places") -> list[ColumnElement[bool]]:
@@ -52,7 +52,7 @@ def lock_deciding(connection: Connection, target: Target, values: dict[str, Any]
 
 @dataclass(kw_only=True)
 class Careful:
-    """Keyset batches over the table's key, with locks. A row that something still refers to is left: it is blocked."""
+    """Keyset batches in the order of clock and key, with locks. A row that something still refers to is left: it is blocked."""
 
     target: Target
     rows: int
@@ -60,6 +60,7 @@ class Careful:
     recount: bool = False
     role: str = "purge"
     name: str = "careful"
+    isolation: Isolation = "READ COMMITTED"
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -67,17 +68,17 @@ class Careful:
         return (self.target.step.id,)
 
     def start(self, connection: Connection) -> Any:
-        """From the lowest key."""
+        """From the lowest."""
         return ()
 
     def batch(self, connection: Connection, cursor: Any, holds: Sequence[HoldScope]) -> Outcome:
         """Locks the next rows, what their clocks lie on, and deletes those that may go."""
         row = self.target.row()
-        key = [row.c[c] for c in self.target.table.key]
-        wanted = select(system_column(row, "tableoid").label("of"), system_column(row, "ctid").label("place"), *key)
-        wanted = wanted.select_from(row).where(going(row, self.target, holds)).order_by(*key).limit(self.rows)
+        order = self._order(row)
+        wanted = select(system_column(row, "tableoid").label("of"), system_column(row, "ctid").label("place"), *order)
+        wanted = wanted.select_from(row).where(going(row, self.target, holds)).order_by(*order).limit(self.rows)
         if cursor:
-            wanted = wanted.where(tuple_(*key) > tuple_(*(bound_value(v) for v in cursor)))
+            wanted = wanted.where(tuple_(*order) > tuple_(*(literal(v, c.type) for v, c in zip(cursor, order, strict=True))))
         locked = connection.execute(wanted.with_for_update(of=row)).all()
         found, xid = [], None
         for values in _by_table(locked):
@@ -92,6 +93,14 @@ class Careful:
             done=len(locked) < self.rows,
             xid=xid,
         )
+
+    def _order(self, row: FromClause) -> list[ColumnElement[Any]]:
+        """By the clock where it is a column of the row, whose index then ends at the cutoff; by the key, every live row would be read to
+        find that no more are due. Then by the key."""
+        clock = predicate_of(self.target.step).clock
+        key = [row.c[c] for c in self.target.table.key]
+        first = [row.c[clock.column]] if clock.own and clock.column and clock.column not in self.target.table.key else []
+        return [*first, *key]
 
     def _delete(self, connection: Connection, values: dict[str, Any], holds: Sequence[HoldScope]) -> tuple[Piece, int]:
         row = self.target.row(None)

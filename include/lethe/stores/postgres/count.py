@@ -6,10 +6,10 @@ All steps of a store are counted on one connection, the check's, in one snapshot
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
-from functools import cached_property, lru_cache, reduce
+from functools import cached_property, reduce
 from operator import xor
 from time import perf_counter
 from typing import Any
@@ -46,11 +46,15 @@ from lethe.stores.postgres.blocked import blocked_count
 from lethe.stores.postgres.failures import meaning
 from lethe.stores.postgres.holds import held, load_holds
 from lethe.stores.postgres.keys import fingerprint_of, freeze, key64, packed, unpacked
-from lethe.stores.postgres.predicate import Target, at, clock_lateral, clock_value, due, due_given, in_subset, plain, predicate_of
+from lethe.stores.postgres.months import month_array, month_names
+from lethe.stores.postgres.predicate import Target, at, clock_lateral, clock_value, due, due_given, in_subset, predicate_of
 from lethe.stores.postgres.tables import clock_type
 
 OUTSIDE, NO_CLOCK, FUTURE, EARLY, KEPT, DUE, HELD = range(7)
 """What a row is: not of the rule's subset; without a clock, with a future one, one before the service; kept, due, or due but held."""
+
+_STATES = tuple(literal_column(str(n), Integer) for n in range(7))
+"""The states as SQL. They stand in the text, because every value that is bound costs time in each of a plan's queries."""
 
 _SETTINGS = text(
     "SELECT set_config('row_security', 'off', true), set_config('search_path', 'pg_catalog', true), set_config('TimeZone', 'UTC', true), "
@@ -94,7 +98,11 @@ class PostgresCounter:
 
     def count(self, step: Step) -> StepCount:
         """See `count`."""
-        return _count(self.connection, target_of(step, self.store, self.live, self.holds, self.steps, self._references))
+        return _count(self.connection, target_of(step, self.store, self.live, self.holds, self._acting, self._references))
+
+    @cached_property
+    def _acting(self) -> tuple[Step, ...]:
+        return _acting_in(self.store, self.steps)
 
     @cached_property
     def _references(self) -> tuple[Reference, ...]:
@@ -110,8 +118,12 @@ def target_of(
     known: tuple[Reference, ...] | None = None,
 ) -> Target:
     """The step as the plan carries it out, among the steps that act in this store. A step that waits is taken as if it acted."""
-    acting = [s for s in steps if s.store == store.id and s.id != step.id and s.acts and isinstance(s.predicate, Predicate)]
-    return Target(step=step, store=store, live=live, holds=tuple(holds), steps=(*acting, step), known=known)
+    others = [s for s in _acting_in(store, steps) if s.id != step.id]
+    return Target(step=step, store=store, live=live, holds=tuple(holds), steps=(*others, step), known=known)
+
+
+def _acting_in(store: Store, steps: Sequence[Step]) -> tuple[Step, ...]:
+    return tuple(s for s in steps if s.store == store.id and s.acts and isinstance(s.predicate, Predicate))
 
 
 def count(
@@ -133,7 +145,7 @@ def count(
 
 def _count(connection: Connection, target: Target) -> StepCount:
     began = perf_counter()
-    with _countable(connection, target):
+    with _countable(connection, target, kept=True):
         groups = connection.execute(counting_query(target), execution_options={"compiled_cache": None}).all()  # each is asked once
         seen = _seen(connection)
     return _step_count(target, groups, seen, perf_counter() - began)
@@ -167,11 +179,14 @@ def count_due_fingerprint(
 
 
 @contextmanager
-def _countable(connection: Connection, target: Target) -> Iterator[None]:
-    """A savepoint, so that the snapshot outlives a count that fails; the failure as one of Lethe's errors."""
+def _countable(connection: Connection, target: Target, *, kept: bool = False) -> Iterator[None]:
+    """A savepoint, so that the snapshot outlives a count that fails; the failure as one of Lethe's errors.
+
+    `kept`: one savepoint serves every count of a transaction that writes nothing, which saves each of them two journeys to the server.
+    """
     name = f"Step {target.step.id}: {table_name(target.table)}"
     try:
-        with connection.begin_nested():
+        with _kept_savepoint(connection) if kept else connection.begin_nested():
             yield
     except DBAPIError as error:
         raise meaning(error, name) from None
@@ -179,8 +194,22 @@ def _countable(connection: Connection, target: Target) -> Iterator[None]:
         raise UnknownName(f"{name} has no column {error} in the catalog.", fix="`lethe check` lists what the catalog lacks.") from None
 
 
+@contextmanager
+def _kept_savepoint(connection: Connection) -> Iterator[None]:
+    if connection.info.get("lethe_savepoint") is not (connection.get_transaction() or connection):
+        connection.exec_driver_sql("SAVEPOINT lethe_counts")
+        connection.info["lethe_savepoint"] = connection.get_transaction()
+    try:
+        yield
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            with suppress(DBAPIError):  # The first failure is the one to be told.
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT lethe_counts")
+        raise
+
+
 def counting_query(target: Target) -> Select[Any]:
-    """One row for each state and month: `state`, `month` (place in `months`, from 1), `rows`, `oldest`, the keys' `xor` and the keys
+    """One row for each state and month: `state`, `month` (place in `month_names`, from 1), `rows`, `oldest`, the keys' `xor` and the keys
     themselves, `packed`, and `blocked` (of the whole step).
 
     The table is read once, whole: the total and the ages need every row.
@@ -196,17 +225,17 @@ def counting_query(target: Target) -> Select[Any]:
         source, value = row.join(lateral, true()), lateral.c.value
     start, end, now = (at(i, clock, zone) for i in (predicate.start_of_service, predicate.cutoff, predicate.as_of))
     kept = held(row, target.dataset, step, store, target.holds, clock_value=value)
+    outside = [(in_subset(row, step).is_not(true()), _STATES[OUTSIDE])] if predicate.subset else []
     state = case(
-        (in_subset(row, step).is_not(true()), OUTSIDE),
-        (value.is_(None), NO_CLOCK),
-        (value > now, FUTURE),
-        (value < start, EARLY),
-        (due_given(value, row, step, store), case((kept, HELD), else_=DUE)),
-        else_=KEPT,
+        *outside,
+        (value.is_(None), _STATES[NO_CLOCK]),
+        (value > now, _STATES[FUTURE]),
+        (value < start, _STATES[EARLY]),
+        (due_given(value, row, step, store), case((kept, _STATES[HELD]), else_=_STATES[DUE])),
+        else_=_STATES[KEPT],
     )
     # One text, cast in a subquery of its own: it is bound and read once, not once a month and not once a row.
-    listed = "{" + ",".join(plain(m, clock, zone).isoformat() for m in months(predicate)) + "}"
-    bounds = select(cast(literal(listed, Text), ARRAY(clock_type(clock)))).scalar_subquery()
+    bounds = select(cast(literal(month_array(predicate), Text), ARRAY(clock_type(clock)))).scalar_subquery()
     month = func.width_bucket(value, bounds, type_=Integer)
     key = case((and_(value < end, value >= start), key64(row, target.table, target.live)))
     believable = case((value.between(start, now), value))
@@ -226,25 +255,13 @@ def counting_query(target: Target) -> Select[Any]:
     )
 
 
-def months(predicate: Predicate) -> tuple[datetime, ...]:
-    """The beginnings of the months, in the policy's zone, from the start of service to `as_of`."""
-    zone = ZoneInfo(predicate.zone)
-    return _months(predicate.start_of_service.astimezone(zone).date(), predicate.as_of.astimezone(zone).date(), zone)
-
-
-@lru_cache(maxsize=64)
-def _months(first: date, last: date, zone: ZoneInfo) -> tuple[datetime, ...]:
-    places = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
-    return tuple(datetime(m // 12, m % 12 + 1, 1, tzinfo=zone) for m in places)
-
-
 def _step_count(target: Target, groups: Sequence[Any], seen: str | None, seconds: float) -> StepCount:
     """The groups of the counting query, summed: every number is a sum of counted groups, none a difference."""
     predicate = predicate_of(target.step)
-    begins = months(predicate)
+    names = month_names(predicate)
     ages: dict[str, int] = {}
     for group in sorted((g for g in groups if g.state in (KEPT, DUE, HELD)), key=lambda g: g.month):
-        name = f"{begins[min(max(group.month, 1), len(begins)) - 1]:%Y-%m}"
+        name = names[min(max(group.month, 1), len(names)) - 1]
         ages[name] = ages.get(name, 0) + group.rows
 
     def rows(*states: int) -> int:

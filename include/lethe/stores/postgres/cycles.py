@@ -20,7 +20,7 @@ from lethe.errors import WrongCount
 from lethe.plan.model import HoldScope
 from lethe.plan.order import Reference
 from lethe.stores.postgres.careful import lock_deciding
-from lethe.stores.postgres.delete import Outcome, Piece, deleting, going, pieces, refuse_if_left, summing, system_column
+from lethe.stores.postgres.delete import Isolation, Outcome, Piece, deleting, going, pieces, refuse_if_left, summing, system_column
 from lethe.stores.postgres.predicate import Target, referred_to
 from lethe.stores.postgres.tables import bound_value, row_of
 
@@ -81,6 +81,7 @@ class Cycle:
     recount: bool = False
     role: str = "purge"
     name: str = "cycle"
+    isolation: Isolation = "READ COMMITTED"
     _holds: Sequence[HoldScope] = field(default=(), repr=False)
 
     @property

@@ -1,17 +1,10 @@
-"""Deleting due rows, one bounded statement a batch: by windows of the clock, or by ranges of physical blocks.
-
-Both read the whole predicate again at the moment of deletion (invariant 1): under READ COMMITTED PostgreSQL evaluates it on the
-newest version of a row that somebody changed meanwhile. That is enough when the clock lies in the row itself and nothing refers to
-the row; every other table goes through `careful.py`. Speeds: MEASURED, "Purge".
-"""
+"""What every way of deleting rows shares: what a batch hands back, the statements, and the look at what a trigger kept."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import date
-from functools import cached_property
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 from sqlalchemy import (
     CTE,
@@ -22,7 +15,6 @@ from sqlalchemy import (
     FromClause,
     Text,
     and_,
-    bindparam,
     cast,
     delete,
     false,
@@ -36,7 +28,10 @@ from sqlalchemy.types import UserDefinedType
 from lethe.errors import WrongCount
 from lethe.plan.model import HoldScope
 from lethe.stores.postgres.keys import fingerprint_of, key64
-from lethe.stores.postgres.predicate import Target, at, due, held, predicate_of
+from lethe.stores.postgres.predicate import Target, due, held
+
+Isolation = Literal["READ COMMITTED", "REPEATABLE READ"]
+
 
 _DIALECT = PGDialect_psycopg()
 
@@ -94,6 +89,10 @@ class Technique(Protocol):
 
     name: str
     role: str
+
+    @property
+    def isolation(self) -> Isolation:
+        """The isolation level that its next transaction needs."""
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -187,157 +186,6 @@ def refuse_if_left(
             f"Step {target.step.id}: {left} due rows are still there after they were deleted.",
             fix="A trigger on the table keeps or restores them: look at it. The batch was rolled back.",
         )
-
-
-@dataclass(kw_only=True)
-class Plain:
-    """What both plain techniques share."""
-
-    target: Target
-    rows: int
-    snapshot: str | None = None
-    recount: bool = False
-    role: str = "purge"
-    name: str = ""
-    _built: dict[tuple[HoldScope, ...], Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """The one step."""
-        return (self.target.step.id,)
-
-    @cached_property
-    def row(self) -> FromClause:
-        """The table, bare, as DELETE needs it: one object for every statement of the technique."""
-        return self.target.row(None)
-
-    @cached_property
-    def where(self) -> list[ColumnElement[bool]]:
-        """The bounds of a batch, with bound parameters."""
-        raise NotImplementedError
-
-    def _delete(self, connection: Connection, holds: Sequence[HoldScope], values: dict[str, Any]) -> tuple[tuple[Piece, ...], int]:
-        key = tuple(holds)
-        if key not in self._built:
-            self._built = {key: summing(deleting(self.target, self.row, self.where, holds, self.snapshot))}
-        row = connection.execute(self._built[key], values).one()
-        if self.recount:
-            refuse_if_left(connection, self.target, self.row, self.where, holds, row.snapshot, values)
-        return pieces(row, self.steps), row.xid
-
-
-@dataclass(kw_only=True)
-class ClockWindows(Plain):
-    """Finds the n-th clock value and deletes the plain range. Needs the clock's index, and rows that lie in its order."""
-
-    name: str = "clock windows"
-    low: Any = None
-
-    @cached_property
-    def clock(self) -> ColumnElement[Any]:
-        """The clock's column."""
-        column: ColumnElement[Any] = self.row.c[predicate_of(self.target.step).clock.column or ""]
-        return column
-
-    @cached_property
-    def where(self) -> list[ColumnElement[bool]]:
-        """From `low` up to `high`, which is left out."""
-        return [self.clock >= bindparam("low", type_=self.clock.type), self.clock < bindparam("high", type_=self.clock.type)]
-
-    @cached_property
-    def _nth(self) -> Any:
-        return select(self.clock).where(*self.where).order_by(self.clock).offset(bindparam("rows", type_=BigInteger)).limit(1)
-
-    @cached_property
-    def _bounds(self) -> Any:
-        p = predicate_of(self.target.step)
-        return select(at(p.start_of_service, p.clock, p.zone), at(min(p.cutoff, p.as_of), p.clock, p.zone))
-
-    def start(self, connection: Connection) -> Any:
-        """From the start of service to the cutoff."""
-        low, end = connection.execute(self._bounds).one()
-        return (low, end)
-
-    def batch(self, connection: Connection, cursor: Any, holds: Sequence[HoldScope]) -> Outcome:
-        """Deletes the next window or range."""
-        low, end = cursor
-        high = connection.scalar(self._nth, {"low": low, "high": end, "rows": self.rows})
-        if high == low:
-            high = connection.scalar(select(func.min(self.clock)).where(self.clock > low, self.clock < end))
-        high = end if high is None else high
-        found, xid = self._delete(connection, holds, {"low": low, "high": high})
-        return Outcome(pieces=found, range={"clock": [_iso(low), _iso(high)]}, cursor=(high, end), done=high == end, xid=xid)
-
-    def left(self, connection: Connection, holds: Sequence[HoldScope]) -> Any:
-        """The cursor of the first row that is due now, for one more pass; None when there is none."""
-        _, end = self.start(connection)
-        row = self.row
-        first = connection.scalar(select(self.clock).select_from(row).where(going(row, self.target, holds)).order_by(self.clock).limit(1))
-        return None if first is None else (first, end)
-
-
-def _iso(value: Any) -> str:
-    return value.isoformat() if isinstance(value, date) else str(value)
-
-
-@dataclass(kw_only=True)
-class BlockRanges(Plain):
-    """Deletes from one range of blocks after the other, in the order of the disk: for rows that do not lie in their clock's order.
-
-    Needs no index, and reads the table once. `per_block` is the planner's estimate of rows a block.
-    """
-
-    name: str = "block ranges"
-    per_block: float = 20.0
-    _size: int = 0
-
-    @cached_property
-    def where(self) -> list[ColumnElement[bool]]:
-        """From the block `first` up to `last`, which is left out."""
-        ctid = system_column(self.row, "ctid")
-        return [ctid >= cast(bindparam("first", type_=Text), Tid()), ctid < cast(bindparam("last", type_=Text), Tid())]
-
-    @property
-    def _most(self) -> int:
-        return max(8, int(4 * self.rows / max(self.per_block, 1)))
-
-    def blocks(self, connection: Connection) -> int:
-        """Blocks of the table now."""
-        size = connection.scalar(
-            select(func.pg_relation_size(_regclass(self.target)) / cast(func.current_setting("block_size"), BigInteger))
-        )
-        return int(size or 0)
-
-    def start(self, connection: Connection) -> Any:
-        """From the first block to the last."""
-        self._size = max(4, int(1.5 * self.rows / max(self.per_block, 1)))
-        end = self.blocks(connection)
-        return (0, end) if end else None
-
-    def batch(self, connection: Connection, cursor: Any, holds: Sequence[HoldScope]) -> Outcome:
-        """Deletes the next window or range."""
-        low, end = cursor
-        high = min(low + self._size, end)
-        found, xid = self._delete(connection, holds, {"first": f"({low},0)", "last": f"({high},0)"})
-        rows = found[0].rows
-        self._size = max(4, min(self._most, int(self._size * min(2.0, max(0.5, self.rows / max(rows, 1))))))
-        return Outcome(pieces=found, range={"blocks": [low, high]}, cursor=(high, end), done=high >= end, xid=xid)
-
-    def left(self, connection: Connection, holds: Sequence[HoldScope]) -> Any:
-        """The range from the first block that still holds a due row, read in ranges; None when no block does."""
-        row = self.row
-        ctid = system_column(row, "ctid")
-        first = select(ctid).select_from(row).where(going(row, self.target, holds), *self.where).order_by(ctid).limit(1)
-        end = self.blocks(connection)
-        for low in range(0, end, 4 * self._most):
-            found = connection.scalar(first, {"first": f"({low},0)", "last": f"({min(low + 4 * self._most, end)},0)"})
-            if found is not None:
-                return (int(str(found).strip("()").split(",")[0]), end)
-        return None
-
-
-def _regclass(target: Target) -> ColumnElement[Any]:
-    return func.to_regclass(qualified(target.table.db_schema, target.table.table))
 
 
 def qualified(schema: str, name: str) -> str:

@@ -80,7 +80,7 @@ def load_holds(connection: Connection, holds: Sequence[HoldScope], *, prepare: b
 def held(
     row: FromClause,
     dataset: str,
-    step: Step,
+    step: Step | None,
     store: Store,
     holds: Sequence[HoldScope] | None = None,
     *,
@@ -89,7 +89,8 @@ def held(
     """Does a hold keep this row? Never NULL. Everything a hold gives must match; a bound on time holds `since <= clock < until`.
 
     `holds`: those that `load_holds` put there; given, the condition has only the parts they need, and is plain `false` when none can
-    match this dataset. None: every part. `clock_value` replaces the clock's expression where a query has it already.
+    match this dataset. None: every part. `clock_value` replaces the clock's expression where a query has it already. `step` may be
+    None when no hold is bounded in time: only its clock is needed.
     """
     entry = dataset_table(store, dataset)
     persons = [(path, _end(store, dataset, path)) for path in entry.persons]
@@ -120,7 +121,7 @@ def _shapes(dataset: str, holds: Sequence[HoldScope] | None, identities: Collect
 def _one(
     row: FromClause,
     dataset: str,
-    step: Step,
+    step: Step | None,
     store: Store,
     *,
     tenant: Path | None,
@@ -145,6 +146,8 @@ def _one(
         own += joins.aliases
         conditions += [*joins.conditions, h.c.person_dataset == joins.dataset, h.c.person_key == key]
     if bounded:
+        if step is None:
+            raise TypeError(f"a hold bounded in time needs a step's clock: {dataset}")
         conditions.append(_within(h, row, step, store, value))
     else:
         conditions += [h.c.since.is_(None), h.c.until.is_(None)]

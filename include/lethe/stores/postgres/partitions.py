@@ -18,7 +18,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 
 from lethe.plan.model import HoldScope
 from lethe.plan.order import table_name
-from lethe.stores.postgres.delete import Outcome, Piece, going, qualified, younger
+from lethe.stores.postgres.delete import Isolation, Outcome, Piece, going, qualified, younger
 from lethe.stores.postgres.keys import fingerprint_of, key64
 from lethe.stores.postgres.predicate import Target, at, predicate_of
 
@@ -63,6 +63,7 @@ class DropPartitions:
     snapshot: str | None = None
     role: str = "maintenance"
     name: str = "partition drop"
+    isolation: Isolation = "READ COMMITTED"
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ package, in a count, an error or an exception: a key can carry a name.
 """
 
 from lethe.stores.s3.client import client
+from lethe.stores.s3.compare import Difference, difference
 from lethe.stores.s3.count import Survey, count, histogram, survey
 from lethe.stores.s3.delete import ObjectBatch, ObjectResult, ObjectTotals, delete_due, remaining
 from lethe.stores.s3.describe import Posture, Setting, describe
 
 __all__ = [
+    "Difference",
     "ObjectBatch",
     "ObjectResult",
     "ObjectTotals",
@@ -20,6 +22,7 @@ __all__ = [
     "count",
     "delete_due",
     "describe",
+    "difference",
     "histogram",
     "remaining",
     "survey",

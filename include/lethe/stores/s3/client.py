@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, PaginationError
 
-from lethe.connections import Connection, require_https
+from lethe.connections import Connection, bad_endpoint, require_https
 from lethe.errors import Uncountable, Unreachable
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _ATTEMPTS = 5  # boto's own, with its back-off: covers a gateway that restarts, 
 def client(connection: Connection) -> S3Client:
     """An S3 client: login and password are the access key and its secret; `endpoint_url` and `region_name` come from extra.
 
-    Asks nothing of the store yet. Raises Unreachable when the endpoint leaves this machine without TLS.
+    Asks nothing of the store yet. Raises Unreachable when the endpoint is no URL or leaves this machine without TLS.
     """
     endpoint = connection.extra.get("endpoint_url") or None
     require_https(connection, endpoint)
@@ -40,7 +40,10 @@ def client(connection: Connection) -> S3Client:
         aws_secret_access_key=connection.password or None,
         region_name=connection.extra.get("region_name") or "us-east-1",
     )
-    return session.client("s3", endpoint_url=endpoint, config=config)
+    try:
+        return session.client("s3", endpoint_url=endpoint, config=config)
+    except ValueError:  # boto's for both
+        raise bad_endpoint(connection, "endpoint_url or region_name") from None
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""Deleting what is due under a prefix, in batches of about a thousand, each answer read key by key.
+"""Deleting what is due under a prefix, in batches of at most a thousand, each judged again by the holds of its moment, each answer
+read key by key.
 
 Order matters: of one key the versions go first and its delete markers after them, and a marker goes only when no version
 under it stays. Otherwise a run that is refused or killed half-way would bring back an object that was hidden.
@@ -9,9 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 from operator import xor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 from tenacity import Retrying, retry_if_result, stop_after_attempt, wait_random_exponential
@@ -27,8 +29,16 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LIMIT = 1000  # keys that one DeleteObjects may name
+UPLOADS = 100  # of a batch: each is a request of its own, and nobody can add a hold until the batch is over
 _PASSING = {"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "OperationAborted"}
+_VANISHED = "NoSuchUpload"
 _HIDES = "VersionStays"  # our own code: a marker left because a version under it is left
+
+Holding = Callable[[], AbstractContextManager[Sequence[HoldScope]]]
+"""Entered for each batch: gives the holds in force, and keeps new ones out until it is left."""
+
+Asking = Callable[[], AbstractContextManager[object]]
+"""Entered around each request that deletes; an error of it lets the request go unsent."""
 
 
 class ObjectBatch(Frozen):
@@ -42,7 +52,7 @@ class ObjectBatch(Frozen):
 class ObjectResult(Frozen):
     """What a batch did. `vanished` uploads were ended by somebody else; `errors` is code -> entries, and sums to `failed`.
 
-    `keys` are the digests of what is gone by this batch, `xor` all of them together.
+    `keys` are the digests of what is gone by this batch, `xor` all of them together; `refused` those of what failed.
     """
 
     number: int
@@ -53,6 +63,7 @@ class ObjectResult(Frozen):
     failed: int = 0
     errors: dict[str, int] = {}
     keys: tuple[int, ...] = ()
+    refused: tuple[int, ...] = ()
 
     @property
     def deleted(self) -> int:
@@ -99,26 +110,35 @@ def delete_due(
     on_batch: Callable[[ObjectResult], None],
     on_intent: Callable[[ObjectBatch], None] | None = None,
     dataset: str | None = None,
-    holds: Sequence[HoldScope] = (),
+    holding: Holding = lambda: nullcontext(()),
+    asking: Asking = nullcontext,
     page_size: int = 1000,
     first_number: int = 1,
 ) -> ObjectTotals:
     """Deletes every due entry under the prefix that no hold keeps; `on_intent` is called before a batch, `on_batch` after it.
 
-    Each entry is judged as it is listed, so one that a hold now keeps stays. Entries that the store refuses inside a 200
-    answer are counted as `failed`, by code; `ObjectTotals.raise_if_failed` turns them into an error. Raises Unreachable when
-    the store stops answering: what was deleted is deleted, and running again goes on.
+    `holding` is open from before a batch is judged until after `on_batch`, so a hold that was accepted meanwhile keeps the next one.
+    Entries that the store refuses inside a 200 answer are counted as `failed`, by code; `ObjectTotals.raise_if_failed` turns them
+    into an error. Raises Unreachable when the store stops answering: what was deleted is deleted, and running again goes on.
     """
-    judge = Judge(predicate, dataset, holds)
     totals = ObjectTotals()
-    for number, batch in enumerate(_batches(client, judge, page_size), start=first_number):
-        due = [entry for entry in batch if judge.goes(entry)]
-        if on_intent is not None:
-            on_intent(ObjectBatch(number=number, entries=len(due), keys=tuple(e.key64 for e in due)))
-        with answering(predicate.bucket):
-            result = _delete(client, predicate.bucket, number, batch, due)
-        on_batch(result)
-        totals = _add(totals, result)
+    staying: dict[str, list[Entry]] = {}
+    for entries in _batches(client, Judge(predicate, dataset), page_size):
+        with holding() as holds:
+            judge = Judge(predicate, dataset, holds)
+            due = [e for e in entries if judge.goes(e)]
+            for entry in set(entries) - set(due):
+                _stays(entry, staying)
+            if due:
+                number = first_number + totals.batches
+                if on_intent is not None:
+                    on_intent(ObjectBatch(number=number, entries=len(due), keys=tuple(e.key64 for e in due)))
+                with answering(predicate.bucket):
+                    result = _delete(client, predicate.bucket, number, due, staying, asking)
+                on_batch(result)
+                totals = _add(totals, result)
+        last = entries[-1].key  # the only one that may go on in the next batch
+        staying = {last: staying[last]} if last in staying else {}
     return totals
 
 
@@ -129,7 +149,10 @@ def remaining(client: S3Client, bucket: str, prefix: str, keys: Collection[int],
 
 
 def _batches(client: S3Client, judge: Judge, page_size: int) -> Iterator[list[Entry]]:
-    """All entries of keys that have a due one, never splitting a key, until about `LIMIT` are together; then the uploads."""
+    """All entries of keys that have a due one, up to `LIMIT` together; then the uploads, up to `UPLOADS`.
+
+    A key is split only when it alone is larger: its versions then come before its markers, in batches that follow each other.
+    """
     p = judge.predicate
     batch: list[Entry] = []
     for entries in by_key(client, p.bucket, p.prefix, page_size=page_size):
@@ -138,73 +161,66 @@ def _batches(client: S3Client, judge: Judge, page_size: int) -> Iterator[list[En
         if batch and len(batch) + len(entries) > LIMIT:
             yield batch
             batch = []
-        batch += entries
+        batch += sorted(entries, key=lambda e: e.kind is Kind.MARKER)
+        while len(batch) > LIMIT:
+            yield batch[:LIMIT]
+            batch = batch[LIMIT:]
     if batch:
         yield batch
     batch = []
     for upload in uploads(client, p.bucket, p.prefix, page_size=page_size):
         if judge.goes(upload):
             batch.append(upload)
-        if len(batch) == LIMIT:
+        if len(batch) == UPLOADS:
             yield batch
             batch = []
     if batch:
         yield batch
 
 
-def _delete(client: S3Client, bucket: str, number: int, batch: list[Entry], due: list[Entry]) -> ObjectResult:
-    errors: Counter[str] = Counter()
-    gone: list[Entry] = []
-    vanished = 0
-    staying: dict[str, list[Entry]] = {}
-    for entry in set(batch) - set(due):
-        if entry.kind is Kind.VERSION:
-            staying.setdefault(entry.key, []).append(entry)
-    versions = [e for e in due if e.kind is Kind.VERSION]
-    for entry, code in _delete_versions(client, bucket, versions).items():
-        if code is None:
-            gone.append(entry)
-        else:
-            errors[code] += 1
-            staying.setdefault(entry.key, []).append(entry)
+def _stays(entry: Entry, staying: dict[str, list[Entry]]) -> None:
+    """Takes down a version that is left: the markers over it must not go."""
+    if entry.kind is Kind.VERSION:
+        staying.setdefault(entry.key, []).append(entry)
+
+
+def _delete(
+    client: S3Client, bucket: str, number: int, due: Sequence[Entry], staying: dict[str, list[Entry]], asking: Asking
+) -> ObjectResult:
+    """Deletes the versions, then the markers that hide nothing, then the uploads; adds the refused versions to `staying`."""
+    found = _delete_versions(client, bucket, [e for e in due if e.kind is Kind.VERSION], asking)
+    for entry, code in found.items():
+        if code is not None:
+            _stays(entry, staying)
     markers = [e for e in due if e.kind is Kind.MARKER]
-    free = [m for m in markers if not any(v.at <= m.at for v in staying.get(m.key, ()))]
-    errors[_HIDES] += len(markers) - len(free)
-    for entry, code in _delete_versions(client, bucket, free).items():
-        if code is None:
-            gone.append(entry)
-        else:
-            errors[code] += 1
-    for entry in due:
-        if entry.kind is Kind.UPLOAD:
-            code = _abort(client, bucket, entry)
-            if code is None:
-                gone.append(entry)
-            elif code == "NoSuchUpload":
-                vanished += 1
-            else:
-                errors[code] += 1
+    hiding = [m for m in markers if any(v.at <= m.at for v in staying.get(m.key, ()))]
+    found |= dict.fromkeys(hiding, _HIDES)
+    found |= _delete_versions(client, bucket, [m for m in markers if m not in found], asking)
+    found |= {e: _abort(client, bucket, e, asking) for e in due if e.kind is Kind.UPLOAD}
+    gone = [e for e, code in found.items() if code is None]
+    refused = {e: code for e, code in found.items() if code is not None and code != _VANISHED}
     kinds = Counter(e.kind for e in gone)
     return ObjectResult(
         number=number,
         versions=kinds[Kind.VERSION],
         markers=kinds[Kind.MARKER],
         uploads=kinds[Kind.UPLOAD],
-        vanished=vanished,
-        failed=errors.total(),
-        errors=dict(+errors),
+        vanished=len(found) - len(gone) - len(refused),
+        failed=len(refused),
+        errors=dict(Counter(refused.values())),
         keys=tuple(e.key64 for e in gone),
+        refused=tuple(e.key64 for e in refused),
     )
 
 
-def _delete_versions(client: S3Client, bucket: str, entries: Sequence[Entry]) -> dict[Entry, str | None]:
+def _delete_versions(client: S3Client, bucket: str, entries: Sequence[Entry], asking: Asking) -> dict[Entry, str | None]:
     """Each entry with its error code, None when it is gone; codes that pass by themselves are asked again a few times."""
     answers: dict[Entry, str | None] = {}
     for start in range(0, len(entries), LIMIT):
         chunk = entries[start : start + LIMIT]
 
         def ask(chunk: Sequence[Entry] = chunk) -> bool:
-            answers.update(_ask(client, bucket, [e for e in chunk if answers.get(e, "SlowDown") in _PASSING]))
+            answers.update(_ask(client, bucket, [e for e in chunk if answers.get(e, "SlowDown") in _PASSING], asking))
             return any(answers[e] in _PASSING for e in chunk)
 
         Retrying(
@@ -216,24 +232,30 @@ def _delete_versions(client: S3Client, bucket: str, entries: Sequence[Entry]) ->
     return answers
 
 
-def _ask(client: S3Client, bucket: str, entries: Sequence[Entry]) -> dict[Entry, str | None]:
+def _ask(client: S3Client, bucket: str, entries: Sequence[Entry], asking: Asking) -> dict[Entry, str | None]:
     """One DeleteObjects. An entry that the answer does not mention is `Unanswered`: silence is not a deletion."""
     if not entries:
         return {}
-    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": e.key, "VersionId": e.id} for e in entries], "Quiet": False})
+    named: Any = [{"Key": e.key, "VersionId": e.id} for e in entries]
+    with asking():
+        answer = client.delete_objects(Bucket=bucket, Delete={"Objects": named, "Quiet": False})
     codes: dict[tuple[str, str], str | None] = {(d["Key"], d.get("VersionId") or "null"): None for d in answer.get("Deleted", [])}
     codes |= {(e.get("Key", ""), e.get("VersionId") or "null"): e.get("Code", "unknown") for e in answer.get("Errors", [])}
     return {e: codes.get((e.key, e.id), "Unanswered") for e in entries}
 
 
-def _abort(client: S3Client, bucket: str, upload: Entry) -> str | None:
+def _abort(client: S3Client, bucket: str, upload: Entry, asking: Asking) -> str | None:
     """Ends an unfinished upload: its error code, None when it is gone. A refusal is counted, a silent store raises."""
     try:
-        client.abort_multipart_upload(Bucket=bucket, Key=upload.key, UploadId=upload.id)
+        with asking():
+            client.abort_multipart_upload(Bucket=bucket, Key=upload.key, UploadId=upload.id)
     except ClientError as error:
-        if int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= 500:
+        answer = error.response.get("ResponseMetadata", {})
+        if int(answer.get("HTTPStatusCode", 0)) >= 500:
             raise
-        return str(error.response.get("Error", {}).get("Code", "unknown"))
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        # Not there at the second asking: the first one ended it, and its answer was lost.
+        return None if code == _VANISHED and answer.get("RetryAttempts", 0) else code
     return None
 
 

@@ -145,7 +145,7 @@ CREATE TABLE lethe.approvals (
     channel TEXT NOT NULL CHECK (channel in ('credentials','airflow')),
     recorded_by TEXT DEFAULT session_user NOT NULL,
     responded_at TIMESTAMP WITH TIME ZONE,
-    reason TEXT NOT NULL CHECK (reason in ('first_run','backlog','policy_change','expected','reviewed','not_expected','wrong_policy','wrong_data','no_answer')),
+    reason TEXT NOT NULL CHECK (reason in ('first_run','backlog','policy_change','expected','reviewed','not_expected','wrong_policy','wrong_data','no_answer','own_run','nobody_named')),
     approved BOOLEAN DEFAULT true NOT NULL,
     ceilings JSONB NOT NULL,
     given_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,

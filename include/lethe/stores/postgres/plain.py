@@ -1,0 +1,306 @@
+"""Deleting due rows in bounded batches: by windows of the clock, or by ranges of physical blocks.
+
+A batch counts its rows and then deletes them, both on one snapshot (REPEATABLE READ) and by the whole predicate, so the two see the
+same rows: the DELETE needs no RETURNING, which would make it half as slow again (ADR 7). A row that somebody changed since the snapshot
+makes PostgreSQL refuse the batch; its next try is one READ COMMITTED statement with RETURNING, in which PostgreSQL reads the predicate
+again on the newest version of every row (invariant 1). That is enough when the clock lies in the row itself and nothing refers to the
+row; every other table goes through `careful.py`. Speeds: MEASURED, "Purge".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cached_property
+from threading import Lock
+from typing import Any, Self
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, Text, bindparam, cast, delete, func, select
+from sqlalchemy.exc import DBAPIError
+
+from lethe.errors import WrongCount
+from lethe.plan.model import HoldScope
+from lethe.stores.postgres.delete import (
+    Isolation,
+    Outcome,
+    Piece,
+    Tid,
+    deleting,
+    going,
+    pieces,
+    qualified,
+    refuse_if_left,
+    summing,
+    system_column,
+    younger,
+)
+from lethe.stores.postgres.keys import key64
+from lethe.stores.postgres.predicate import Target, at, predicate_of
+
+SERIALIZATION_FAILURE = "40001"
+
+
+@dataclass(kw_only=True)
+class Size:
+    """How many rows the next batch takes: as many as can be deleted in about `aim` seconds, from half of `rows` to `most`.
+
+    The first batch takes `rows`. On a slow or busy machine batches become smaller, so that no transaction is long; on a fast one larger,
+    so that what every batch costs besides its rows (records in `lethe_db`, commits) is shared by more of them.
+    """
+
+    rows: int
+    most: int
+    aim: float = 0.03
+    least: int = 0
+
+    def __post_init__(self) -> None:
+        self.least = self.least or max(1, min(self.rows, self.most) // 2)
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Learns from a batch. One that was cut short by the end of its range says little, so it changes nothing."""
+        if rows >= self.rows // 2:
+            wanted = rows * min(2.0, self.aim / max(seconds, 1e-6))
+            self.rows = int(max(self.least, min(self.most, (self.rows + wanted) / 2)))
+
+
+@dataclass(kw_only=True)
+class Share:
+    """What is left of a range of clock values or blocks: each piece of it is handed out once, to whichever lane asks first."""
+
+    low: Any
+    end: Any
+    _lock: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def spent(self) -> bool:
+        """Is all of it handed out?"""
+        return bool(self.low >= self.end)
+
+    def take(self, cut: Callable[[Any, Any], Any]) -> tuple[Any, Any] | None:
+        """The next piece, which ends where `cut(low, end)` says; None when there is none. Where `cut` raises nothing is handed out."""
+        with self._lock:
+            if self.spent:
+                return None
+            piece = (self.low, cut(self.low, self.end))
+            self.low = piece[1]
+            return piece
+
+
+@dataclass(kw_only=True)
+class Turn:
+    """One batch of a sweep: `piece` is its part of the range once it has one, and stays its own however often the batch is tried."""
+
+    share: Share
+    piece: tuple[Any, Any] | None = None
+
+
+@dataclass(kw_only=True)
+class Plain:
+    """What both plain techniques share."""
+
+    target: Target
+    size: Size
+    snapshot: str | None = None
+    recount: bool = False
+    role: str = "purge"
+    name: str = ""
+    _built: dict[tuple[HoldScope, ...], Any] = field(default_factory=dict, repr=False, init=False)
+    _contested: bool = field(default=False, repr=False, init=False)
+
+    def beside(self) -> Self:
+        """The same technique for another lane, which takes its pieces from the same range."""
+        return replace(self)
+
+    @property
+    def isolation(self) -> Isolation:
+        """One snapshot for count and DELETE, but for the next try of a batch whose rows somebody changed meanwhile."""
+        return "READ COMMITTED" if self._contested else "REPEATABLE READ"
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The one step."""
+        return (self.target.step.id,)
+
+    @cached_property
+    def row(self) -> FromClause:
+        """The table, bare, as DELETE needs it: one object for every statement of the technique."""
+        return self.target.row(None)
+
+    @cached_property
+    def where(self) -> list[ColumnElement[bool]]:
+        """The bounds of a batch, with bound parameters."""
+        raise NotImplementedError
+
+    def cut(self, connection: Connection, low: Any, end: Any) -> Any:
+        """Where a batch that begins at `low` ends."""
+        raise NotImplementedError
+
+    def bounds(self, low: Any, high: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The values that `where` is bound to, and the range as it is recorded."""
+        raise NotImplementedError
+
+    def learn(self, rows: int) -> None:
+        """Takes note of how many rows a batch had."""
+
+    def batch(self, connection: Connection, cursor: Turn, holds: Sequence[HoldScope]) -> Outcome:
+        """Deletes the next piece of the range."""
+        began = time.monotonic()
+        cursor.piece = cursor.piece or cursor.share.take(lambda low, end: self.cut(connection, low, end))
+        if cursor.piece is None:
+            return Outcome(pieces=(Piece(step=self.steps[0], rows=0, fingerprint=0),), range={}, cursor=cursor, done=True)
+        values, recorded = self.bounds(*cursor.piece)
+        found, xid = self._delete(connection, holds, values)
+        self.size.took(found[0].rows, time.monotonic() - began)
+        self.learn(found[0].rows)
+        return Outcome(pieces=found, range=recorded, cursor=Turn(share=cursor.share), done=cursor.share.spent, xid=xid)
+
+    def _delete(self, connection: Connection, holds: Sequence[HoldScope], values: dict[str, Any]) -> tuple[tuple[Piece, ...], int]:
+        key = tuple(holds)
+        if key not in self._built:
+            self._built = {key: self._statements(holds)}
+        counting, plain, returning = self._built[key]
+        if self._contested:
+            row = connection.execute(returning, values).one()
+            self._contested = False
+        else:
+            row = connection.execute(counting, values).one()
+            self._delete_counted(connection, plain, values, row[0])
+        if self.recount:
+            refuse_if_left(connection, self.target, self.row, self.where, holds, row.snapshot, values)
+        return pieces(row, self.steps), row.xid
+
+    def _statements(self, holds: Sequence[HoldScope]) -> tuple[Any, Any, Any]:
+        row, where = self.row, [going(self.row, self.target, holds), *self.where]
+        these = select(key64(row, self.target.table, self.target.live).label("key64"), younger(row, self.snapshot).label("young"))
+        counting = summing(these.select_from(row).where(*where).cte("these"))
+        returning = summing(deleting(self.target, row, self.where, holds, self.snapshot))
+        return counting, delete(row).where(*where), returning  # type: ignore[arg-type]
+
+    def _delete_counted(self, connection: Connection, statement: Any, values: dict[str, Any], rows: int) -> None:
+        """Deletes the rows just counted; WrongCount unless it were exactly those."""
+        if not rows:
+            return
+        try:
+            deleted = connection.execute(statement, values).rowcount
+        except DBAPIError as error:
+            self._contested = getattr(error.orig, "sqlstate", None) == SERIALIZATION_FAILURE
+            raise
+        if deleted != rows:
+            raise WrongCount(
+                f"Step {self.target.step.id}: {deleted} rows were deleted where {rows} are due.",
+                fix="A trigger on the table keeps rows: look at it. The batch was rolled back.",
+            )
+
+
+@dataclass(kw_only=True)
+class ClockWindows(Plain):
+    """Finds the n-th clock value and deletes the plain range. Needs the clock's index, and rows that lie in its order."""
+
+    name: str = "clock windows"
+
+    @cached_property
+    def clock(self) -> ColumnElement[Any]:
+        """The clock's column."""
+        column: ColumnElement[Any] = self.row.c[predicate_of(self.target.step).clock.column or ""]
+        return column
+
+    @cached_property
+    def where(self) -> list[ColumnElement[bool]]:
+        """From `low` up to `high`, which is left out."""
+        return [self.clock >= bindparam("low", type_=self.clock.type), self.clock < bindparam("high", type_=self.clock.type)]
+
+    @cached_property
+    def _nth(self) -> Any:
+        return select(self.clock).where(*self.where).order_by(self.clock).offset(bindparam("rows", type_=BigInteger)).limit(1)
+
+    @cached_property
+    def _bounds(self) -> Any:
+        p = predicate_of(self.target.step)
+        return select(at(p.start_of_service, p.clock, p.zone), at(min(p.cutoff, p.as_of), p.clock, p.zone))
+
+    def start(self, connection: Connection) -> Turn | None:
+        """From the start of service to the cutoff."""
+        low, end = connection.execute(self._bounds).one()
+        return None if low >= end else Turn(share=Share(low=low, end=end))
+
+    def cut(self, connection: Connection, low: Any, end: Any) -> Any:
+        """The clock of the n-th row from here, left out. A window of equal clocks takes them all."""
+        high = connection.scalar(self._nth, {"low": low, "high": end, "rows": self.size.rows})
+        if high == low:
+            high = connection.scalar(select(func.min(self.clock)).where(self.clock > low, self.clock < end))
+        return end if high is None else high
+
+    def bounds(self, low: Any, high: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A window of clock values."""
+        return {"low": low, "high": high}, {"clock": [_iso(low), _iso(high)]}
+
+    def left(self, connection: Connection, holds: Sequence[HoldScope]) -> bool:
+        """Is a row due now?"""
+        row = self.row
+        first = select(self.clock).select_from(row).where(going(row, self.target, holds)).order_by(self.clock).limit(1)
+        return connection.execute(first).first() is not None
+
+
+def _iso(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+@dataclass(kw_only=True)
+class BlockRanges(Plain):
+    """Deletes from one range of blocks after the other, in the order of the disk: for rows that do not lie in their clock's order.
+
+    Needs no index, and reads the table once. `per_block` is the planner's estimate of rows a block.
+    """
+
+    name: str = "block ranges"
+    per_block: float = 20.0
+    _blocks: int = 0
+
+    @cached_property
+    def where(self) -> list[ColumnElement[bool]]:
+        """From the block `first` up to `last`, which is left out."""
+        ctid = system_column(self.row, "ctid")
+        return [ctid >= cast(bindparam("first", type_=Text), Tid()), ctid < cast(bindparam("last", type_=Text), Tid())]
+
+    @property
+    def _most(self) -> int:
+        return max(8, int(4 * self.size.rows / max(self.per_block, 1)))
+
+    def blocks(self, connection: Connection) -> int:
+        """Blocks of the table now."""
+        size = connection.scalar(
+            select(func.pg_relation_size(_regclass(self.target)) / cast(func.current_setting("block_size"), BigInteger))
+        )
+        return int(size or 0)
+
+    def start(self, connection: Connection) -> Turn | None:
+        """From the first block to the last."""
+        self._blocks = max(4, int(1.5 * self.size.rows / max(self.per_block, 1)))
+        end = self.blocks(connection)
+        return Turn(share=Share(low=0, end=end)) if end else None
+
+    def cut(self, connection: Connection, low: int, end: int) -> int:
+        """So many blocks as lately held about a batch of due rows."""
+        return min(low + self._blocks, end)
+
+    def bounds(self, low: int, high: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A range of blocks."""
+        return {"first": f"({low},0)", "last": f"({high},0)"}, {"blocks": [low, high]}
+
+    def learn(self, rows: int) -> None:
+        """More blocks where few rows are due, fewer where many are."""
+        self._blocks = max(4, min(self._most, int(self._blocks * min(2.0, max(0.5, self.size.rows / max(rows, 1))))))
+
+    def left(self, connection: Connection, holds: Sequence[HoldScope]) -> bool:
+        """Does a block still hold a due row? Read in ranges, so that no statement is long."""
+        row = self.row
+        first = select(system_column(row, "ctid")).select_from(row).where(going(row, self.target, holds), *self.where).limit(1)
+        end, most = self.blocks(connection), 4 * self._most
+        ranges = (self.bounds(low, min(low + most, end))[0] for low in range(0, end, most))
+        return any(connection.execute(first, values).first() is not None for values in ranges)
+
+
+def _regclass(target: Target) -> ColumnElement[Any]:
+    return func.to_regclass(qualified(target.table.db_schema, target.table.table))
