@@ -101,7 +101,7 @@ def test_the_audit_finds_nothing_left_after_a_clean_night(demo: Demo, api: Api) 
 def test_a_failed_purge_is_red_names_the_rule_and_leaves_an_alert(demo: Demo, api: Api) -> None:
     with demo.sql() as owner:
         owner.execute(
-            f"INSERT INTO {LOGS} (occurred_at, level, service, message) VALUES (%s, 'info', 'web', 'late')",
+            f"INSERT INTO {LOGS} (occurred_at, level, host, request_id, message) VALUES (%s, 'info', 'web', gen_random_uuid(), 'late')",
             [demo.as_of - timedelta(days=500)],
         )
         owner.execute(f"REVOKE DELETE ON {LOGS} FROM lethe_purger")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection as SqlConnection
@@ -14,7 +15,7 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from lethe.catalog.model import Store
-from lethe.connections import Connections
+from lethe.connections import Connection, Connections
 from lethe.errors import LetheError, Uncountable
 from lethe.plan.model import HoldScope, Step
 from lethe.verify import queries
@@ -23,7 +24,7 @@ from lethe.verify.changed import Keys, Reconciled, reconcile
 from lethe.verify.frames import Scene
 from lethe.verify.references import read_references
 from lethe.verify.result import BATCHES, CHANGED, CUMULATIVE, EQUATION, ORPHANS, REPLICAS, SIGHT, STATISTICS, SURVIVORS, Check, Terms
-from lethe.verify.session import ENGINE, check_engine, failure, one_snapshot
+from lethe.verify.session import ENGINE, check_engine, exported, failure, one_snapshot
 from lethe.verify.sight import replicas_behind, see_known_rows, see_table, written_until
 from lethe.verify.suite import Expected, judge
 from lethe.verify.text import relation_name, table_of
@@ -91,9 +92,12 @@ def check_rows(
             engines.callback(purger.dispose)
             with one_snapshot(checker) as connection:
                 scene = Scene(store=store, steps=tuple(steps), references=read_references(connection, store), holds=tuple(holds))
+                snapshot = exported(connection)  # before the savepoints of the counts, where none may be exported
                 lsn = written_until(connection)
                 for draft in drafts:
                     _count(connection, control, scene, draft, plan, attempt, thaw)
+                asked = [e for d in drafts for e in _expected_of_source(scene, d, before)]
+                _judge(drafts, connections(check_id), asked, holds=holds, snapshot=snapshot)
                 behind = replicas_behind(connection, lsn)
         except (LetheError, SQLAlchemyError) as error:
             for draft in drafts:
@@ -106,16 +110,18 @@ def check_rows(
                 draft.checks.append(Check(name=SIGHT, status="passed", measured={"known_rows_seen": seen}))
             except (LetheError, SQLAlchemyError) as error:
                 draft.unknown(SIGHT, error)
+    _judge(drafts, connections(control_connection), [e for d in drafts for e in _expected_of_batches(scene, d, plan, attempt)])
+    return drafts
+
+
+def _judge(drafts: Sequence[Draft], connection: Connection, expected: Sequence[Expected], **given: Any) -> None:
+    """Has the expectations judged, and gives each draft its verdicts and its share of the time."""
     started = time.perf_counter()
-    source = [e for d in drafts for e in _expected_of_source(scene, d, before)]
-    lethe = [e for d in drafts for e in _expected_of_batches(scene, d, plan, attempt)]
-    for verdicts in (judge(connections(check_id), source, holds=holds), judge(connections(control_connection), lethe)):
-        for draft in drafts:
-            draft.checks += verdicts.get(draft.step.id, [])
+    verdicts = judge(connection, expected, **given)
     share = (time.perf_counter() - started) / max(1, len(drafts))
     for draft in drafts:
+        draft.checks += verdicts.get(draft.step.id, [])
         draft.seconds += share
-    return drafts
 
 
 def _count(connection: SqlConnection, control: Engine, scene: Scene, draft: Draft, plan: str, attempt: int, thaw: Thaw) -> None:

@@ -64,6 +64,19 @@ def tell_holds(engine: Engine, holds: Iterable[HoldScope]) -> None:
         dbapi.autocommit = was
 
 
+def exported(connection: SqlConnection) -> str:
+    """The snapshot of a connection's transaction, for others to see by while that transaction is open."""
+    return str(connection.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one())
+
+
+def see_as(engine: Engine, snapshot: str) -> None:
+    """Every transaction of `engine` sees what the exported snapshot saw."""
+
+    @event.listens_for(engine, "begin")
+    def _see(connection: SqlConnection) -> None:
+        connection.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+
+
 def check_engine(connection: Connection, holds: Iterable[HoldScope] = (), *, kept: bool = False) -> Engine:
     """An engine of the checking role in such a session. Each connection is closed after use; with `kept` one stays open until `dispose`."""
     pool: type[Pool] = QueuePool if kept else NullPool

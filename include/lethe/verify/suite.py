@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lethe.connections import Connection
 from lethe.plan.model import HoldScope
 from lethe.verify.result import Check, Status
-from lethe.verify.session import ENGINE, options, tell_holds
+from lethe.verify.session import ENGINE, options, see_as, tell_holds
 from lethe.verify.text import for_great_expectations
 
 if TYPE_CHECKING:
@@ -52,14 +52,22 @@ def _expectation() -> type[UnexpectedRowsExpectation]:
 
 
 def judge(
-    connection: Connection, expected: Sequence[Expected], *, holds: Iterable[HoldScope] = (), settings: dict[str, str] | None = None
+    connection: Connection,
+    expected: Sequence[Expected],
+    *,
+    holds: Iterable[HoldScope] = (),
+    settings: dict[str, str] | None = None,
+    snapshot: str | None = None,
 ) -> dict[str, list[Check]]:
-    """The checks of each step, by step id. An expectation that could not be asked is `unknown`, whatever the cause."""
+    """The checks of each step, by step id. An expectation that could not be asked is `unknown`, whatever the cause.
+
+    `snapshot`: one that the caller exported and keeps open; the expectations then see what it saw, whatever others write meanwhile.
+    """
     found: dict[str, list[Check]] = {e.step: [] for e in expected}
     if not expected:
         return found
     try:
-        results = _run(connection, expected, tuple(holds), settings)
+        results = _run(connection, expected, tuple(holds), settings, snapshot)
     except Exception as error:  # Whatever stops the judge, nothing may be claimed: the kind of error is kept, its text is not.
         results = [("unknown", type(error).__name__)] * len(expected)
     for each, (status, detail) in zip(expected, results, strict=True):
@@ -68,7 +76,11 @@ def judge(
 
 
 def _run(
-    connection: Connection, expected: Sequence[Expected], holds: tuple[HoldScope, ...], settings: dict[str, str] | None
+    connection: Connection,
+    expected: Sequence[Expected],
+    holds: tuple[HoldScope, ...],
+    settings: dict[str, str] | None,
+    snapshot: str | None,
 ) -> list[tuple[Status, str]]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
@@ -84,13 +96,19 @@ def _run(
         described = SQLDatasource(
             name="store",
             connection_string=url,
-            kwargs={"isolation_level": "AUTOCOMMIT", "connect_args": {"options": options(settings)}, **ENGINE},
+            kwargs={
+                "isolation_level": "REPEATABLE READ" if snapshot else "AUTOCOMMIT",
+                "connect_args": {"options": options(settings)},
+                **ENGINE,
+            },
             assets=[{"name": "one", "type": "query", "query": "SELECT 1 AS one", "batch_definitions": [{"name": "one"}]}],
         )
         source = context.data_sources.add_sql(described)
         source.get_engine().dispose()  # It was opened to try the connection; the expectations are asked by another.
         engine = source.get_execution_engine().engine
     try:
+        if snapshot:
+            see_as(engine, snapshot)
         if holds:  # A connection made before does not know them.
             tell_holds(engine, holds)
             engine.dispose()
