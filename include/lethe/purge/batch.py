@@ -39,6 +39,9 @@ from lethe.stores.postgres.statistics import deleted_by_table, difference
 
 log = logging.getLogger(__name__)
 _BACKEND = text("select pg_backend_pid() as pid, backend_start from pg_stat_activity where pid = pg_backend_pid()")
+_NO_WAIT = text("set local synchronous_commit = off")
+"""For closing an intent: should the server crash before that is on disk, the intent is open again, and recovery asks what became of it."""
+
 _HASHED = text("select bit_xor(hashint8extended(k, 0)) from unnest(cast(:keys as bigint[])) as k")
 
 
@@ -267,6 +270,7 @@ class Runner:
         book = self.book
         with book.begin() as work:
             point("intent.close.before", book)
+            book.execute(_NO_WAIT)
             intents.close_intents(book, self.lease.plan, self.lease.attempt, numbers, "committed")
             work.commit()
             point("intent.close.after", book)
@@ -279,6 +283,6 @@ class Runner:
         return self._backends[id(source)]
 
     def _pause(self, outcome: Outcome) -> None:
-        """Gentle: the source rests as long as it worked. While records were written in `lethe_db` it rested already."""
+        """Gentle: the source rests after its work. While records were written in `lethe_db` it rested already."""
         if self.ctx.pace == "gentle" and outcome.rows:
-            time.sleep(max(0.0, self._busy - self._rested))
+            time.sleep(max(0.0, self.ctx.limits.gentle_rest * self._busy - self._rested))

@@ -36,15 +36,17 @@ class Limits:
     """How large and how long one batch may be. Rows; milliseconds (`aim`: seconds); tries of a batch on lock conflict or lost connection.
 
     A plain batch begins with `window` rows and grows or shrinks until its statements take `aim` (`stores.postgres.delete.Size`); 20,000
-    rows take about 15 ms (ADR 7). Careful batches lock more and are smaller. `lanes` plain batches run side by side at full pace.
+    rows take about 15 ms (ADR 7). Careful batches lock more and are smaller. `lanes` plain batches run side by side at full pace;
+    at gentle pace there is one, and the source rests `gentle_rest` times as long as it worked.
     """
 
     window: int = 20_000
     most: int = 60_000
-    aim: float = 0.03
-    gentle_window: int = 5_000
-    gentle_most: int = 10_000
-    gentle_aim: float = 0.006
+    aim: float = 0.04
+    gentle_window: int = 15_000
+    gentle_most: int = 20_000
+    gentle_aim: float = 0.025
+    gentle_rest: float = 0.5
     careful: int = 5_000
     lock_timeout: int = 1_000
     statement_timeout: int = 60_000
