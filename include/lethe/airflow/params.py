@@ -44,5 +44,5 @@ def pace() -> Param:
         type="string",
         enum=["full", "gentle"],
         title="Pace",
-        description="full: batches one after the other. gentle: small batches, sleeping as long as working.",
+        description="full: two batches side by side. gentle: one after the other, resting half as long as it works.",
     )
