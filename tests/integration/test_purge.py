@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +16,7 @@ from demo.postgres import PostgresServer
 from helpers.purging import AS_OF, CUTOFF, QUICK, SHIELD, World, step, world_of
 from lethe.errors import LetheError
 from lethe.plan.model import HoldScope
+from lethe.stores.postgres.partitions import DropPartitions
 
 
 @pytest.fixture
@@ -262,3 +264,40 @@ def test_nothing_goes_above_what_the_guard_let_pass(world: World) -> None:
     again = world.purge(step("logs"), ceilings={"rule/logs": 1_200})["logs"]
     assert (again.error_kind, again.deleted) == ("NotApproved", 1_000), "what earlier processes of the run deleted counts"
     assert world.purge(step("logs"), ceilings={"rule/logs": 2_000})["logs"].deleted == 2_000
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "rows", "counts"),
+    [
+        ("INSERT INTO app.views (id, at, tenant_id) VALUES (9000, '2025-01-20', 3)", 71, 2),
+        ("DELETE FROM app.views WHERE id = 5", 69, 2),
+        ("UPDATE app.views SET id = 9001 WHERE id = 5", 70, 2),
+        ("UPDATE app.views SET at = '2025-01-21' WHERE id = 5", 70, 2),
+        ("UPDATE app.views SET note = 'changed' WHERE id = 5", 70, 1),
+    ],
+    ids=["a row came", "one went", "another key", "another clock", "another column"],
+)
+def test_a_partition_that_changes_after_it_was_counted_is_counted_again_under_the_lock(
+    world: World, meanwhile: str, rows: int, counts: int
+) -> None:
+    world.sql("CREATE TABLE app.views_01 PARTITION OF app.views FOR VALUES FROM ('2025-01-01') TO ('2025-02-01')")
+    world.sql("INSERT INTO app.views (id, at, tenant_id) SELECT g, '2025-01-05', g % 7 FROM generate_series(1, 70) g")
+    world.grant()
+    prepare, content, counted = DropPartitions.prepare, DropPartitions._content, []
+
+    def prepare_and_change(self: DropPartitions, cursor: Any, holds: Sequence[HoldScope]) -> None:
+        prepare(self, cursor, holds)
+        world.sql(meanwhile)
+
+    def count(self: DropPartitions, *given: Any) -> Any:
+        counted.append(content(self, *given))
+        return counted[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DropPartitions, "prepare", prepare_and_change)
+        patch.setattr(DropPartitions, "_content", count)
+        totals = world.purge(step("views"))["views"]
+    assert (totals.error, totals.techniques, totals.deleted) == (None, ("partition drop",), rows)
+    assert len(counted) == counts
+    assert (totals.fingerprint, counted[-1].rows) == (counted[-1].fingerprint, rows)
+    assert world.rest("views")[0] == 0

@@ -34,7 +34,7 @@ from lethe.purge.lease import Lease, confirm, renew
 from lethe.purge.recover import recover
 from lethe.purge.sources import Sources, abandon, is_locked, is_lost
 from lethe.purge.tally import Tally
-from lethe.stores.postgres.delete import Outcome, Piece, Technique
+from lethe.stores.postgres.delete import Outcome, Piece, Prepared, Technique
 from lethe.stores.postgres.statistics import deleted_by_table, difference
 
 log = logging.getLogger(__name__)
@@ -188,6 +188,8 @@ class Runner:
                 confirm(gate, self.lease)
                 holds = tuple(self.ctx.holds(gate))
                 point("gate.open.after", gate)
+                if isinstance(technique, Prepared):
+                    technique.prepare(cursor, holds)
                 source = self.sources.with_holds(technique.role, holds)
                 backend = self._backend(technique.role, source)
                 source.execution_options(isolation_level=technique.isolation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from sqlalchemy import (
     CTE,
@@ -103,6 +103,14 @@ class Technique(Protocol):
 
     def batch(self, connection: Connection, cursor: Any, holds: Sequence[HoldScope]) -> Outcome:
         """One transaction's work."""
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A technique that can do some of its work before the transaction of a batch begins."""
+
+    def prepare(self, cursor: Any, holds: Sequence[HoldScope]) -> None:
+        """What needs no lock. It is seen again under the lock."""
 
 
 def younger(row: FromClause, snapshot: str | None) -> ColumnElement[bool]:
