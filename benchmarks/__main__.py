@@ -31,7 +31,7 @@ def main(
     repeat: Annotated[int, typer.Option(min=1, help="Runs of each measure; the median counts.")] = 3,
     only: Annotated[list[str] | None, typer.Option(help=f"Of {', '.join(MEASURES)}; may be given again.")] = None,
 ) -> None:
-    """Prints the score and writes `benchmarks/latest.json` (of all measures only)."""
+    """Prints the score and writes `benchmarks/latest.json`; rows of what is not measured stay in it."""
     unknown = sorted(set(only or ()) - set(MEASURES))
     if unknown:
         raise typer.BadParameter(f"{unknown[0]} is none of {', '.join(MEASURES)}")
@@ -47,7 +47,7 @@ def main(
                 print(f"  {row.name}: {row.value:g} {row.unit} ({row.target})", flush=True)
             print(f"  {time.monotonic() - began:.0f} s", flush=True)
             found += rows_found
-    show(found, ground=f"{rows:,} rows, {repeat} runs, load {busy:.1f} before", write=not only)
+    show(found, ground=f"{rows:,} rows, {repeat} runs, load {busy:.1f} before")
 
 
 if __name__ == "__main__":

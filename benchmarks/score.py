@@ -38,8 +38,9 @@ def at_most(name: str, values: Sequence[float], target: float, unit: str = "rati
     return Row(name=name, value=round(middle, 4), unit=unit, target=f"<= {target:g}", met=middle <= target, detail=_runs(values, detail))
 
 
-def show(found: Sequence[Row], *, ground: str, write: bool) -> None:
-    """Prints the score, and writes it when all of it was measured; each detail says on how many rows, in how many runs, and how busy the machine was."""
+def show(found: Sequence[Row], *, ground: str) -> None:
+    """Prints the score and writes it; each detail says on how many rows, in how many runs, and how busy the machine was. Where only some was
+    measured, the others' rows stay as they are: every ratio is of one run by itself."""
     found = [replace(r, detail=f"{ground}; {r.detail}") for r in found]
     table = Table(title="Medians of one run beside their targets", show_lines=False)
     for column in ("", "what", "value", "unit", "target", "detail"):
@@ -47,8 +48,10 @@ def show(found: Sequence[Row], *, ground: str, write: bool) -> None:
     for row in found:
         table.add_row("met" if row.met else "MISSED", row.name, f"{row.value:g}", row.unit, row.target, row.detail)
     Console(width=150).print(table)
-    if write:
-        LATEST.write_text(json.dumps([asdict(r) for r in found], indent=1) + "\n")
+    measured = {r.name: asdict(r) for r in found}
+    kept = json.loads(LATEST.read_text()) if LATEST.exists() else []
+    written = [measured.pop(row["name"], row) for row in kept] + list(measured.values())
+    LATEST.write_text(json.dumps(written, indent=1) + "\n")
 
 
 def _runs(values: Sequence[float], detail: str) -> str:

@@ -44,5 +44,5 @@ def pace() -> Param:
         type="string",
         enum=["full", "gentle"],
         title="Pace",
-        description="full: two batches side by side. gentle: one after the other, resting half as long as it works.",
+        description="full: two batches side by side. gentle: one after the other, resting almost as long as it works.",
     )

@@ -46,7 +46,7 @@ class Limits:
     gentle_window: int = 15_000
     gentle_most: int = 20_000
     gentle_aim: float = 0.025
-    gentle_rest: float = 0.5
+    gentle_rest: float = 0.75
     careful: int = 5_000
     lock_timeout: int = 1_000
     statement_timeout: int = 60_000

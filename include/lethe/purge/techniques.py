@@ -75,7 +75,14 @@ class Techniques:
         if choice.way == "clock windows":
             yield ClockWindows(target=first, size=ctx.size(), snapshot=snapshot, recount=choice.recount)
         elif choice.way == "block ranges":
-            yield BlockRanges(target=first, size=ctx.size(), snapshot=snapshot, recount=choice.recount, per_block=choice.per_block)
+            yield BlockRanges(
+                target=first,
+                size=ctx.size(),
+                snapshot=snapshot,
+                recount=choice.recount,
+                per_block=choice.per_block,
+                indexed=choice.indexed,
+            )
         else:
             size = min(ctx.limits.careful, ctx.size().rows)
             yield Careful(target=first, rows=size, snapshot=snapshot, recount=choice.recount)

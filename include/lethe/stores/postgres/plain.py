@@ -156,6 +156,18 @@ class Plain:
         self.learn(found[0].rows)
         return Outcome(pieces=found, range=recorded, cursor=Turn(share=cursor.share), done=cursor.share.spent, xid=xid)
 
+    @cached_property
+    def clock(self) -> ColumnElement[Any]:
+        """The clock's column."""
+        column: ColumnElement[Any] = self.row.c[predicate_of(self.target.step).clock.column or ""]
+        return column
+
+    def _is_due(self, connection: Connection, holds: Sequence[HoldScope]) -> bool:
+        """Is there a row that is due now and not held? Needs the clock's index."""
+        row = self.row
+        first = select(self.clock).select_from(row).where(going(row, self.target, holds)).order_by(self.clock).limit(1)
+        return connection.execute(first).first() is not None
+
     def _delete(self, connection: Connection, holds: Sequence[HoldScope], values: dict[str, Any]) -> tuple[tuple[Piece, ...], int]:
         key = tuple(holds)
         if key not in self._built:
@@ -201,12 +213,6 @@ class ClockWindows(Plain):
     name: str = "clock windows"
 
     @cached_property
-    def clock(self) -> ColumnElement[Any]:
-        """The clock's column."""
-        column: ColumnElement[Any] = self.row.c[predicate_of(self.target.step).clock.column or ""]
-        return column
-
-    @cached_property
     def where(self) -> list[ColumnElement[bool]]:
         """From `low` up to `high`, which is left out."""
         return [self.clock >= bindparam("low", type_=self.clock.type), self.clock < bindparam("high", type_=self.clock.type)]
@@ -238,9 +244,7 @@ class ClockWindows(Plain):
 
     def left(self, connection: Connection, holds: Sequence[HoldScope]) -> bool:
         """Is a row due now?"""
-        row = self.row
-        first = select(self.clock).select_from(row).where(going(row, self.target, holds)).order_by(self.clock).limit(1)
-        return connection.execute(first).first() is not None
+        return self._is_due(connection, holds)
 
 
 def _iso(value: Any) -> str:
@@ -256,6 +260,7 @@ class BlockRanges(Plain):
 
     name: str = "block ranges"
     per_block: float = 20.0
+    indexed: bool = False
     _blocks: int = 0
 
     @cached_property
@@ -294,8 +299,14 @@ class BlockRanges(Plain):
         self._blocks = max(4, min(self._most, int(self._blocks * min(2.0, max(0.5, self.size.rows / max(rows, 1))))))
 
     def left(self, connection: Connection, holds: Sequence[HoldScope]) -> bool:
-        """Does a block still hold a due row? Read in ranges, so that no statement is long."""
+        """Is a row due now? By the clock's index where there is one; else block by block, in ranges, so that no statement is long."""
         row = self.row
+        if self.indexed:
+            clock = row.c[predicate_of(self.target.step).clock.column or ""]
+            return (
+                connection.execute(select(clock).select_from(row).where(going(row, self.target, holds)).order_by(clock).limit(1)).first()
+                is not None
+            )
         first = select(system_column(row, "ctid")).select_from(row).where(going(row, self.target, holds), *self.where).limit(1)
         end, most = self.blocks(connection), 4 * self._most
         ranges = (self.bounds(low, min(low + most, end))[0] for low in range(0, end, most))

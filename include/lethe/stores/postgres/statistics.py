@@ -36,11 +36,13 @@ _RULES = text(
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """How a step's rows are deleted. `recount`: triggers fire on deletion, so each batch counts again what it left."""
+    """How a step's rows are deleted. `recount`: triggers fire on deletion, so each batch counts again what it left. `indexed`: an index leads
+    to due rows."""
 
     way: Way
     recount: bool
     per_block: float
+    indexed: bool = False
 
 
 def watched(connection: Connection, target: Target) -> bool:
@@ -81,7 +83,7 @@ def choose(connection: Connection, target: Target, *, cyclic: bool = False) -> C
     in_order = found is not None and found.correlation is not None and abs(found.correlation) >= IN_ORDER
     if indexed and (in_order or (found and found.reltuples > 0 and _due_rows(connection, target) < FEW * found.reltuples)):
         return Choice(way="clock windows", recount=recount, per_block=per_block)
-    return Choice(way="block ranges", recount=recount, per_block=per_block)
+    return Choice(way="block ranges", recount=recount, per_block=per_block, indexed=indexed)
 
 
 def _indexed(target: Target) -> bool:
