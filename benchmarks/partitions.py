@@ -49,7 +49,7 @@ def measure(ground: Ground) -> list[Row]:
             slowest,
             50,
             "ms",
-            detail=f"{partitions} partitions of {run.due // max(partitions, 1):,} rows, each counted under its lock first; "
+            detail=f"{partitions} partitions of {run.due // max(partitions, 1):,} rows, each counted before its transaction and seen unchanged under its lock; "
             f"median {sorted(middle)[len(middle) // 2]:.1f} ms",
         ),
         at_most("partition drop, log written in all", logged, 1, "MB", detail="Lethe's own records included"),
