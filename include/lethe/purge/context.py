@@ -35,7 +35,7 @@ def no_keys(step: str) -> Container[int] | None:
 class Limits:
     """How large and how long one batch may be. Rows; milliseconds (`aim`: seconds); tries of a batch on lock conflict or lost connection.
 
-    A plain batch begins with `window` rows and grows or shrinks until its statements take `aim` (`stores.postgres.delete.Size`); 20,000
+    A plain batch begins with `window` rows and grows or shrinks until its statements take `aim` (`stores.postgres.plain.Size`); 20,000
     rows take about 15 ms (ADR 7). Careful batches lock more and are smaller. `lanes` plain batches run side by side at full pace;
     at gentle pace there is one, and the source rests `gentle_rest` times as long as it worked.
     """

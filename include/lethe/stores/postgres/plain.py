@@ -10,6 +10,7 @@ row; every other table goes through `careful.py`. Speeds: MEASURED, "Purge".
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -97,7 +98,7 @@ class Turn:
 
 
 @dataclass(kw_only=True)
-class Plain:
+class Plain(ABC):
     """What both plain techniques share."""
 
     target: Target
@@ -128,20 +129,20 @@ class Plain:
         """The table, bare, as DELETE needs it: one object for every statement of the technique."""
         return self.target.row(None)
 
-    @cached_property
+    @property
+    @abstractmethod
     def where(self) -> list[ColumnElement[bool]]:
         """The bounds of a batch, with bound parameters."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cut(self, connection: Connection, low: Any, end: Any) -> Any:
         """Where a batch that begins at `low` ends."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bounds(self, low: Any, high: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The values that `where` is bound to, and the range as it is recorded."""
-        raise NotImplementedError
 
-    def learn(self, rows: int) -> None:
+    def learn(self, rows: int) -> None:  # noqa: B027 - a window learns nothing
         """Takes note of how many rows a batch had."""
 
     def batch(self, connection: Connection, cursor: Turn, holds: Sequence[HoldScope]) -> Outcome:
