@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import airflow_share, completeness, partitions, planning, purging, tenfold, unordered
+from benchmarks import airflow_share, archive, completeness, expiry, partitions, planning, purging, tenfold, unordered
 from benchmarks.score import Row, show
 from benchmarks.world import Ground, ground
 
@@ -22,6 +22,8 @@ MEASURES: dict[str, Callable[[Ground], list[Row]]] = {
     "completeness": completeness.measure,
     "planning": planning.measure,
     "tenfold": tenfold.measure,
+    "archive": archive.measure,
+    "expiry": expiry.measure,
     "airflow": airflow_share.measure,
 }
 

@@ -26,7 +26,7 @@ SETTINGS = (
 
 LOG_ROWS = """
 INSERT INTO {table} (occurred_at, tenant_id, user_id, level, host, request_id, ip, path, message, context)
-SELECT timestamptz '2024-06-01 00:00+00' + n * interval '1 second' * (63072000.0 / {rows}),
+SELECT timestamptz '{middle}' + (n - {rows} / 2) * interval '1 second' * ({days} * 86400.0 / {rows}),
        n % 500, n % 20000, (array['INFO','INFO','INFO','WARN','ERROR'])[1 + n % 5], 'web-' || n % 12, gen_random_uuid(),
        ('10.' || n % 250 || '.' || (n / 250) % 250 || '.7')::inet, '/api/v2/things/' || n % 1000,
        repeat(md5(n::text), 4), jsonb_build_object('ms', n % 900, 'route', 'things.show')
@@ -57,14 +57,18 @@ def admin(found: PostgresServer, statement: str | sql.SQL | sql.Composed, databa
         connection.execute(statement)
 
 
-def build_logs(connection: psycopg.Connection, table: str, rows: int, *, in_order: bool = True) -> None:
-    """A table of `rows` log rows over two years, half of them before 2025-06-01, with three indexes, vacuumed and analysed.
+MIDDLE, TWO_YEARS = "2025-06-01 00:00+00", 730.0
+"""Half of the rows lie before that instant; days that the rows of a table cover."""
+
+
+def build_logs(connection: psycopg.Connection, table: str, rows: int, *, in_order: bool = True, days: float = TWO_YEARS) -> None:
+    """A table of `rows` log rows over so many days, half of them before 2025-06-01, with three indexes, vacuumed and analysed.
 
     Out of order means: loaded in an order that has nothing to do with the clock.
     """
     connection.execute(TABLE.format(table=table))
     order = "" if in_order else "ORDER BY hashint8(n)"
-    connection.execute(LOG_ROWS.format(table=table, rows=rows, order=order))
+    connection.execute(LOG_ROWS.format(table=table, rows=rows, middle=MIDDLE, days=days, order=order))
     name = table.split(".")[-1]
     for index in (
         f"ALTER TABLE {table} ADD CONSTRAINT {name}_pkey PRIMARY KEY (id)",
@@ -85,7 +89,7 @@ def build_partitions(connection: psycopg.Connection, table: str, rows: int) -> N
     for low, high in itertools.pairwise(months):
         name = f"{table}_{low[:7].replace('-', '_')}"
         connection.execute(f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{low}') TO ('{high}')")
-    connection.execute(LOG_ROWS.format(table=table, rows=rows, order=""))
+    connection.execute(LOG_ROWS.format(table=table, rows=rows, middle=MIDDLE, days=TWO_YEARS, order=""))
     connection.execute(f"ALTER TABLE {table} ADD PRIMARY KEY (id, occurred_at)")
     connection.execute(f"CREATE INDEX ON {table} (occurred_at)")
     connection.execute(f"CREATE INDEX ON {table} (tenant_id)")

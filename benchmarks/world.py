@@ -18,15 +18,15 @@ from psycopg import sql
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 
-from benchmarks.ground import admin, build_logs, build_partitions, copy_of, seconds, server
+from benchmarks.ground import TWO_YEARS, admin, build_logs, build_partitions, copy_of, seconds, server
 from demo.postgres import PostgresServer
-from lethe.catalog.model import Catalog, Clock, Column, Store, Table
+from lethe.catalog.model import Catalog, Clock, Column, Relation, Store, Table
 from lethe.connections import Connection
 from lethe.control.migrate import migrate
 from lethe.control.plans import Counted, save_counts, save_plan
 from lethe.instants import now
 from lethe.plan.counting import count_plan
-from lethe.plan.model import Plan, Predicate, Step
+from lethe.plan.model import ArchiveTerms, Plan, Predicate, Step
 from lethe.policy.model import Role
 from lethe.policy.period import Period
 from lethe.purge.context import Pace, PurgeContext, StepTotals
@@ -42,6 +42,11 @@ LOGS = "technical_logs"
 CUTOFF = datetime(2025, 6, 1, tzinfo=UTC)
 AS_OF = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SERVICE = datetime(2019, 1, 1, tzinfo=UTC)
+ROWS_A_DAY = 50_000
+"""Of the table that is archived: rows of one day expire together, and a batch has about as many."""
+
+DIGEST_KEY = b"a key for the benchmarks' digests"
+
 LOGINS = {
     "source_db": "lethe_purger",
     "source_db_check": "lethe_checker",
@@ -50,9 +55,28 @@ LOGINS = {
 }
 
 
-def store_of(tables: Sequence[str], *, key: tuple[str, ...] = ("id",)) -> Store:
-    """A store of tables in schema `app` that age by `occurred_at`; the category of each is its name."""
-    columns = {c: Column(category="system.operations") for c in (*key, "occurred_at")}
+def store_of(tables: Sequence[str], *, key: tuple[str, ...] = ("id",), kept: Sequence[str] = ()) -> Store:
+    """A store of tables in schema `app` that age by `occurred_at`; the category of each is its name.
+
+    With `kept`, columns that an archive keeps, a row leads to its tenant by `tenant_id`; no table of tenants is ever read for it.
+    """
+    columns = {c: Column(category="system.operations") for c in dict.fromkeys((*key, "occurred_at", *kept))}
+    led: dict[str, Any] = {"relations": {"tenant": Relation(columns=("tenant_id",), to="tenants")}, "tenant": ("tenant",)}
+
+    def table(name: str, **more: Any) -> Table:
+        return Table(
+            table=name,
+            db_schema="app",
+            role=Role.CONTROLLER,
+            category=name,
+            purposes=("run",),
+            key=key,
+            clocks={"age": Clock(column="occurred_at")},
+            columns=columns,
+            **more,
+        )
+
+    made = {name: table(name, **(led if kept else {})) for name in tables}
     return Store(
         id="source",
         kind="postgresql",
@@ -60,26 +84,20 @@ def store_of(tables: Sequence[str], *, key: tuple[str, ...] = ("id",)) -> Store:
         check_connection="source_db_check",
         maintenance_connection="source_db_maintenance",
         start_of_service=SERVICE,
-        tables={
-            name: Table(
-                table=name,
-                db_schema="app",
-                role=Role.CONTROLLER,
-                category=name,
-                purposes=("run",),
-                key=key,
-                clocks={"age": Clock(column="occurred_at")},
-                columns=columns,
-            )
-            for name in tables
-        },
+        tables=made | ({"tenants": table("tenants")} if kept else {}),
+        tenants="tenants" if kept else None,
     )
 
 
-def plan_of(catalog: Catalog, dataset: str, cutoff: datetime) -> Plan:
-    """A plan of one step."""
+def catalog_of(dataset: str, *, key: tuple[str, ...] = ("id",), kept: Sequence[str] = ()) -> Catalog:
+    """A catalog of one store with this dataset."""
+    return Catalog(purposes={"run": "running the service"}, stores=(store_of([dataset], key=key, kept=kept),))
+
+
+def plan_of(catalog: Catalog, dataset: str, cutoff: datetime, archive: ArchiveTerms | None = None) -> Plan:
+    """A plan of one step, which archives where it is given terms."""
     predicate = Predicate(clock=Clock(column="occurred_at"), cutoff=cutoff, start_of_service=SERVICE, as_of=AS_OF)
-    step = Step(id=f"logs/{dataset}", rule="logs", promise="p", dataset=dataset, store="source", predicate=predicate)
+    step = Step(id=f"logs/{dataset}", rule="logs", promise="p", dataset=dataset, store="source", predicate=predicate, archive=archive)
     return Plan(
         as_of=AS_OF,
         policy_version="2026-05-01",
@@ -89,6 +107,12 @@ def plan_of(catalog: Catalog, dataset: str, cutoff: datetime) -> Plan:
         rules=("logs",),
         steps=(step,),
     )
+
+
+def connection_of(name: str, port: int, database: str) -> Connection:
+    """A connection of the server on that port, as its own role; `lethe_db` is Lethe's own database."""
+    chosen = "lethe" if name == "lethe_db" else database
+    return Connection(id=name, kind="postgres", host="127.0.0.1", port=port, login=LOGINS[name], database=chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +208,7 @@ class Ground:
 
     def connection(self, name: str, database: str) -> Connection:
         """A connection as its own role; `lethe_db` is Lethe's own database."""
-        chosen = "lethe" if name == "lethe_db" else database
-        return Connection(id=name, kind="postgres", host="127.0.0.1", port=self.server.port, login=LOGINS[name], database=chosen)
+        return connection_of(name, self.server.port, database)
 
     def engine(self, name: str, database: str) -> Engine:
         """An engine on such a connection."""
@@ -193,17 +216,26 @@ class Ground:
 
     @contextmanager
     def copy(self, kind: str) -> Iterator[str]:
-        """A copy of the template: `ordered`, `unordered`, `partitioned` (all of `rows` rows), `tenth` or `tiny`."""
+        """A copy of the template: `ordered`, `unordered`, `partitioned`, `dense` (all of `rows` rows), `tenth` or `tiny`; of
+        `dense` and `tiny`, 50,000 rows are of one day."""
         if kind not in self._built:
             self._build(kind)
             self._built.add(kind)
         with copy_of(self.server, kind) as database:
             yield database
 
-    def run(self, database: str, *, dataset: str = LOGS, cutoff: datetime = CUTOFF, key: tuple[str, ...] = ("id",)) -> Run:
-        """Plans and counts, as a nightly run does before it deletes anything."""
-        catalog = Catalog(purposes={"run": "running the service"}, stores=(store_of([dataset], key=key),))
-        store, plan, attempt = catalog.stores[0], plan_of(catalog, dataset, cutoff), next(self._attempts)
+    def run(
+        self,
+        database: str,
+        *,
+        dataset: str = LOGS,
+        cutoff: datetime = CUTOFF,
+        key: tuple[str, ...] = ("id",),
+        archive: ArchiveTerms | None = None,
+    ) -> Run:
+        """Plans and counts, as a nightly run does before it deletes anything. A row that is archived leads to its tenant."""
+        catalog = catalog_of(dataset, key=key, kept=archive.columns if archive else ())
+        store, plan, attempt = catalog.stores[0], plan_of(catalog, dataset, cutoff, archive), next(self._attempts)
         engine = self.engine("source_db_check", database)
         with snapshot(engine) as connection:
             counter = PostgresCounter(connection=connection, store=store, live=describe(engine), steps=plan.steps)
@@ -254,7 +286,8 @@ class Ground:
             if kind == "partitioned":
                 build_partitions(connection, "app.technical_logs", rows)
             else:
-                build_logs(connection, "app.technical_logs", rows, in_order=kind != "unordered")
+                days = rows / ROWS_A_DAY if kind in {"dense", "tiny"} else TWO_YEARS
+                build_logs(connection, "app.technical_logs", rows, in_order=kind != "unordered", days=days)
             grant(connection)
 
 

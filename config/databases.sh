@@ -7,13 +7,15 @@ psql --set ON_ERROR_STOP=1 --username postgres <<'SQL'
 \getenv owner LETHE_OWNER_PASSWORD
 \getenv runtime LETHE_RUNTIME_PASSWORD
 \getenv approver LETHE_APPROVER_PASSWORD
+\getenv archivist LETHE_ARCHIVIST_PASSWORD
 CREATE ROLE airflow LOGIN PASSWORD :'airflow';
 CREATE ROLE lethe_owner LOGIN PASSWORD :'owner';
 CREATE ROLE lethe_runtime LOGIN PASSWORD :'runtime';
 CREATE ROLE lethe_approver LOGIN PASSWORD :'approver';
+CREATE ROLE lethe_archivist LOGIN PASSWORD :'archivist';
 CREATE DATABASE airflow OWNER airflow;
 CREATE DATABASE lethe OWNER lethe_owner;
 REVOKE ALL ON DATABASE airflow FROM PUBLIC;
 REVOKE ALL ON DATABASE lethe FROM PUBLIC;
-GRANT CONNECT, TEMPORARY ON DATABASE lethe TO lethe_runtime, lethe_approver;
+GRANT CONNECT, TEMPORARY ON DATABASE lethe TO lethe_runtime, lethe_approver, lethe_archivist;
 SQL

@@ -7,6 +7,15 @@ from typing import Any
 
 from lethe.policy.model import Role
 from lethe.policy.period import Period
+from lethe.reports.archive import (
+    ArchivedStep,
+    ArchivePart,
+    ExpiredStep,
+    Protection,
+    ShelfReport,
+    SplitReport,
+    TenantSum,
+)
 from lethe.reports.model import (
     ApprovalReport,
     Blocker,
@@ -22,6 +31,7 @@ from lethe.reports.model import (
 from lethe.verify.result import Terms
 
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)
+CLAIMS, BOOKS = "Code civil 2224", "Code de commerce L123-22"
 LOGS = "technical logs are deleted after 12 months"
 
 
@@ -67,6 +77,137 @@ def step(dataset: str = "technical_logs", **changes: Any) -> StepReport:
         "longest_transaction_ms": 31.0,
     }
     return StepReport(**values | changes)
+
+
+def archive(**changes: Any) -> ArchivePart:
+    """Contracts and invoices of tenants that left, in a bucket with everything, with `changes`."""
+    shelf = {"size": 41_200, "sealed": 9, "locked": 9, "locked_until": datetime(2036, 12, 31, 23, tzinfo=UTC)}
+    values: dict[str, Any] = {
+        "steps": (
+            ArchivedStep(
+                step="contracts/contracts",
+                dataset="contracts",
+                law=CLAIMS,
+                ground="claims",
+                period=Period("P5Y"),
+                columns=("id", "tenant_id", "number"),
+                archived=61,
+                only_deleted=4,
+                objects=9,
+                first_expiry=date(2027, 1, 14),
+                last_expiry=date(2031, 11, 24),
+                unsealed=0,
+            ),
+            ArchivedStep(
+                step="billing-invoices/billing_invoices",
+                dataset="billing_invoices",
+                law=BOOKS,
+                ground="obligation",
+                period=Period("P10Y"),
+                columns=("id", "tenant_id", "number"),
+                archived=2_310,
+                only_deleted=0,
+                objects=9,
+                first_expiry=date(2031, 1, 1),
+                last_expiry=date(2037, 1, 1),
+                unsealed=0,
+            ),
+        ),
+        "splits": (
+            SplitReport(
+                step="contracts/contracts",
+                dataset="contracts",
+                terms=terms(planned=67, deleted=65, held=2),
+                archived=61,
+                only_deleted=4,
+                tenants=52,
+                off=0,
+                check="passed",
+            ),
+            SplitReport(
+                step="billing-invoices/billing_invoices",
+                dataset="billing_invoices",
+                terms=terms(planned=2_312, arrived=1, deleted=2_310, held=2, changed=1),
+                archived=2_310,
+                only_deleted=0,
+                tenants=52,
+                off=1,
+                named=(TenantSum(name="9f3c01aa", planned=12, archived=13, deleted=0, left=0),),
+                check="passed",
+            ),
+        ),
+        "protection": Protection(bucket="lethe-archive", versioned=True, lock=True, encryption="aws:kms"),
+        "shelves": (
+            ShelfReport(
+                dataset="billing_invoices",
+                law=BOOKS,
+                objects=9,
+                rows=2_310,
+                first_expiry=date(2031, 1, 1),
+                last_expiry=date(2037, 1, 1),
+                encryptions=(("aws:kms", 9),),
+                **shelf,
+            ),
+            ShelfReport(
+                dataset="contracts",
+                law=CLAIMS,
+                objects=9,
+                rows=61,
+                first_expiry=date(2027, 1, 14),
+                last_expiry=date(2031, 11, 24),
+                encryptions=(("aws:kms", 9),),
+                **shelf,
+            ),
+        ),
+        "calendar": (
+            *((CLAIMS, f"{y}-{m:02}", 3 + y % 5) for y, m in ((2027, 1), (2028, 6), (2029, 3), (2030, 9), (2031, 1), (2031, 11))),
+            *((BOOKS, f"{y}-01", 200 + y % 7 * 60) for y in range(2031, 2038)),
+        ),
+    }
+    return ArchivePart(**values | changes)
+
+
+def expiry(**changes: Any) -> RunReport:
+    """A clean night of the archive's expiry, with rows that a hold keeps past it, with `changes`."""
+    gone = ExpiredStep(
+        step="expiry-code-civil-2224/contracts",
+        dataset="contracts",
+        law=CLAIMS,
+        rows=48,
+        objects=7,
+        rewritten=1,
+        past_expiry=(("5a" * 16, 3), ("c1" * 16, 1)),
+        level="L2",
+        definitive_on=date(2026, 12, 29),
+    )
+    values: dict[str, Any] = {
+        "kind": "expiry",
+        "steps": (
+            step(
+                "archive/contracts",
+                id=gone.step,
+                rule="contracts",
+                store="archive",
+                table=f"objects of contracts under {CLAIMS}",
+                period=Period("P5Y"),
+                clock="contract_end",
+                cutoff=AS_OF,
+                total=120,
+                terms=terms(planned=52, deleted=48, held=4),
+                histogram=(("2026-10", 20), ("2026-11", 32), ("2027-06", 68)),
+                left=None,
+                technique="archive objects expired",
+                batches=2,
+            ),
+        ),
+        "archive": archive(steps=(), splits=(), expired=(gone,)),
+        "waiting": (),
+        "promises": (),
+        "guard": (),
+        "interruptions": (),
+        "unbound": (),
+    }
+    return report(**values | changes)
 
 
 def report(**changes: Any) -> RunReport:
@@ -133,16 +274,22 @@ def report(**changes: Any) -> RunReport:
             ),
             step("audience_events", id="audience/audience_events", rule="audience", terms=terms(), batches=0, histogram=(), left=()),
         ),
+        "archive": archive(),
         "waiting": (
             WaitingStep(
-                rule="invoices",
-                dataset="billing_invoices",
-                period=Period("P10Y"),
-                promise="archived-as-law-requires",
-                waiting_for=("archive",),
+                rule="audience-after-withdrawal",
+                dataset="audience_events",
+                period=Period("P0D"),
+                promise="withdraw-consent",
+                waiting_for=("requests",),
             ),
             WaitingStep(
-                rule="tenant-data", dataset="clients", period=Period("P30D"), promise="business-data", waiting_for=("return_record",)
+                rule="tenant-data",
+                dataset="clients",
+                period=Period("P30D"),
+                promise="business-data",
+                waiting_for=("return_record",),
+                due=1_204,
             ),
             WaitingStep(rule="idle-accounts", dataset="users", period=Period("P2Y"), promise="identity-data", waiting_for=("warning",)),
             WaitingStep(rule="backups", dataset=None, period=Period("P35D"), promise="delete", waiting_for=("backups",)),

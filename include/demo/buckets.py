@@ -26,7 +26,7 @@ from lethe.stores.s3.client import client as s3_client
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-LOGS, FILES, LETHE = "spotrak-logs", "spotrak-files", "lethe"
+LOGS, FILES, LETHE, ARCHIVE = "spotrak-logs", "spotrak-files", "lethe", "lethe-archive"
 PERIOD = "P12M"
 """The policy's period for technical logs, wherever they lie."""
 
@@ -132,6 +132,11 @@ def ensure_bucket(s3: S3Client, bucket: str, *, versioned: bool, lock: bool = Fa
 def ensure_lethe(s3: S3Client) -> None:
     """Creates Lethe's own bucket when it is missing, versioned and with object lock allowed; what is in it stays."""
     ensure_bucket(s3, LETHE, versioned=True, lock=True)
+
+
+def ensure_archive(s3: S3Client, bucket: str = ARCHIVE) -> None:
+    """Creates the archive's bucket when it is missing, versioned and with object lock allowed, without a default retention."""
+    ensure_bucket(s3, bucket, versioned=True, lock=True)
 
 
 def empty(s3: S3Client, bucket: str) -> None:

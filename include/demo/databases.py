@@ -19,13 +19,14 @@ ROLES = {
     "lethe_owner": "",
     "lethe_runtime": "",
     "lethe_approver": "",
+    "lethe_archivist": "",
     "airflow": "",
 }
 """Every role that logs in, and what it is beyond that. What the first four may do in Spotrak's database is in `roles.sql`."""
 
 GUESTS = {
     "spotrak": ("lethe_purger", "lethe_checker", "lethe_keeper"),
-    "lethe": ("lethe_runtime", "lethe_approver"),
+    "lethe": ("lethe_runtime", "lethe_approver", "lethe_archivist"),
     "airflow": (),
 }
 """Who else may connect to a database."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from demo import databases
-from demo.buckets import LETHE
+from demo.buckets import ARCHIVE, LETHE
 from demo.home import PROJECT, Home, write_secret
 
 SHARED = PROJECT / "config" / "lethe.env"
@@ -27,7 +27,16 @@ _DATABASES = {
     "lethe_db": ("lethe_runtime", "lethe"),
     "lethe_db_owner": ("lethe_owner", "lethe"),
     "lethe_approver": ("lethe_approver", "lethe"),
+    "lethe_archivist": ("lethe_archivist", "lethe"),
 }
+
+_BUCKETS: dict[str, dict[str, str]] = {
+    "spotrak_s3": {},
+    "lethe_s3": {"bucket": LETHE},
+    "archive_s3": {"bucket": ARCHIVE, "encryption": "aws:kms"},
+    "archive_read_s3": {"bucket": ARCHIVE},
+}
+"""Each connection to the object store, with the rest of its extra. moto takes any key; they differ all the same, as everywhere else."""
 
 
 def variables(home: Home) -> dict[str, str]:
@@ -58,8 +67,7 @@ def connections(home: Home) -> dict[str, str]:
     """Airflow's connections as `AIRFLOW_CONN_...`: databases as URIs that libpq takes too."""
     found = {f"AIRFLOW_CONN_{name.upper()}": databases.url(home, role, database) for name, (role, database) in _DATABASES.items()}
     return found | {
-        "AIRFLOW_CONN_SPOTRAK_S3": _object_store(home, "spotrak_s3"),
-        "AIRFLOW_CONN_LETHE_S3": _object_store(home, "lethe_s3"),
+        **{f"AIRFLOW_CONN_{name.upper()}": _object_store(home, name) for name in _BUCKETS},
         "AIRFLOW_CONN_LETHE_ALERTS": json.dumps({"conn_type": "generic", "extra": {"urls": _alerts(home)}}),
     }
 
@@ -85,7 +93,7 @@ def _logins(home: Home) -> Path:
 
 def _object_store(home: Home, login: str) -> str:
     key, secret = home.secret(f"{login}.key", lambda: secrets.token_hex(10)), home.secret(login)
-    query = {"endpoint_url": endpoint(home), "region_name": "us-east-1"} | ({"bucket": LETHE} if login == "lethe_s3" else {})
+    query = {"endpoint_url": endpoint(home), "region_name": "us-east-1"} | _BUCKETS[login]
     return f"aws://{key}:{quote(secret, safe='')}@/?{urlencode(query)}"
 
 

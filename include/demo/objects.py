@@ -16,9 +16,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PATIENCE = 30.0  # seconds; 2 s is usual
-_PROGRAM = (
-    "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', sys.argv[1]])"  # the wheel's own command, on our interpreter
-)
+VERSION_HEADER = "x-demo-version-id"
+"""A put that carries it makes a version of that id: what was kept while the server did not run comes back as it was."""
+
+# The wheel's own command, on our interpreter, but for that header.
+_PROGRAM = f"""
+import sys
+from flask import request
+from moto.s3.models import S3Backend
+from moto.server import main
+
+put = S3Backend.put_object
+
+def put_object(self, *given, **named):
+    made = put(self, *given, **named)
+    made._version_id = request.headers.get("{VERSION_HEADER}") or made._version_id
+    return made
+
+S3Backend.put_object = put_object
+main(["-H", "127.0.0.1", "-p", sys.argv[1]])
+"""
 
 
 class ObjectStoreFailed(RuntimeError):

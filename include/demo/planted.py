@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -25,9 +25,11 @@ class Expect(StrEnum):
     KEPT = "kept"  # not old enough
     QUARANTINED = "quarantined"  # its clock is NULL, in the future, or before the start of service
     NOT_STARTED = "not_started"  # its clock does not run yet
+    ARCHIVED = "archived"  # due, and a law needs some of it: that goes to the archive, where there is one, and the row goes
     BLOCKED = "blocked"  # due, but a row that stays refers to it
     SHIELDED = "shielded"  # old enough, but its tenant's contract lives
-    WAITS = "waits"  # its rule needs something that is not there yet: an archive, a record of return, a warning, a contract's end recorded
+    NEEDED = "needed"  # old enough, but a login by which its tenant can still retrieve its data
+    WAITS = "waits"  # its rule needs something that is not there yet: a record of return, a warning
     SUPPORT = "support"  # is there only for other planted rows to refer to or to be referred by
 
 
@@ -51,6 +53,7 @@ NFC_EMAIL, NFD_EMAIL = "zo\u00e9@exemple.example", "zoe\u0301@exemple.example"
 """One address, written with a composed and with a decomposed é: equal to a reader, different in bytes."""
 
 LIVE_TENANT, LEFT_TENANT, HOLD_TENANT, TRIAL_TENANT, SECOND_TENANT, LEAVING_TENANT = range(1, 7)
+RENEWED_TENANT, CORRECTED_TENANT, RETURNING_TENANT, GONE_TENANT, TWICE_TENANT, PAST_TENANT, STRANGE_TENANT = range(7, 14)
 HOLD_THREAD = 90
 """A due thread of HOLD_TENANT: a hold on the tenant or on the thread keeps it, else it goes."""
 
@@ -100,78 +103,123 @@ def planted(as_of: datetime) -> tuple[Planted, ...]:
     if as_of.tzinfo is None:
         raise ValueError("as_of has no time zone")
     garden = _Garden(as_of)
-    for plant in (_customers, _users, _leads, _business, _logs, _audience, _support, _mail):
+    for plant in (_customers, _contracts, _invoices, _after_contract, _users, _leads, _business, _logs, _audience, _support, _mail):
         plant(garden)
     return tuple(garden.rows)
 
 
+_ENDED = "(SELECT max(c.ended_at) FROM app.contracts c WHERE c.tenant_id = r.{})"
+"""The end of a tenant's contracts, all of which have one: a clock on other rows."""
+
+_TENANTS: Mapping[int, tuple[str, Expect, Expect]] = {
+    LIVE_TENANT: ("a living contract", Expect.NOT_STARTED, Expect.NOT_STARTED),
+    LEFT_TENANT: ("left four years ago, with data and young threads", Expect.BLOCKED, Expect.NEEDED),
+    HOLD_TENANT: ("left four years ago; a candidate for a hold", Expect.ARCHIVED, Expect.DUE),
+    TRIAL_TENANT: ("never signed", Expect.NOT_STARTED, Expect.NOT_STARTED),
+    SECOND_TENANT: ("a living contract; shares people with tenant 1", Expect.NOT_STARTED, Expect.NOT_STARTED),
+    LEAVING_TENANT: ("its contract ends in the future", Expect.NOT_STARTED, Expect.NOT_STARTED),
+    RENEWED_TENANT: ("its contract ended and was renewed the next day", Expect.NOT_STARTED, Expect.NOT_STARTED),
+    CORRECTED_TENANT: ("an old contract, and one whose end was corrected to a day to come", Expect.NOT_STARTED, Expect.NOT_STARTED),
+    RETURNING_TENANT: ("left, and its data is not returned yet", Expect.BLOCKED, Expect.NEEDED),
+    GONE_TENANT: ("left, without data of its own", Expect.ARCHIVED, Expect.DUE),
+    TWICE_TENANT: ("two contracts, both ended", Expect.ARCHIVED, Expect.DUE),
+    PAST_TENANT: ("left over five years ago: nothing of it is archived any more", Expect.DUE, Expect.DUE),
+    STRANGE_TENANT: ("its contract ended in 1970", Expect.QUARANTINED, Expect.QUARANTINED),
+}
+"""Each planted tenant with what is expected of it and of its owner at the end of its contract."""
+
+
 def _customers(g: _Garden) -> None:
-    old = g.ago(days=2000)
-    names = {
-        LIVE_TENANT: "a living contract",
-        LEFT_TENANT: "left four years ago",
-        HOLD_TENANT: "left four years ago; a candidate for a hold",
-        TRIAL_TENANT: "never signed",
-        SECOND_TENANT: "a living contract; shares people with tenant 1",
-        LEAVING_TENANT: "its contract ends in the future",
-    }
-    for tenant, why in names.items():
+    for tenant, (why, expect, owner) in _TENANTS.items():
+        old = g.ago(days=3800 if tenant == PAST_TENANT else 2000)
         g.plant(
             "tenants",
             {"owner_user_id": tenant, "created_at": old, "name": f"Atelier {tenant}"},
-            Expect.SUPPORT,
+            expect,
             f"{why}; it and its owner refer to each other",
             key=(tenant,),
+            clock=_ENDED.format("id"),
+            period="P0D",
         )
         g.plant(
             "users",
             {"tenant_id": tenant, "email": f"patronne{tenant}@exemple.example", "created_at": old, "last_activity_at": g.ago(days=1)},
-            Expect.SUPPORT,
-            "the owner of a tenant: a cycle",
+            owner,
+            f"the owner of a tenant, a cycle: {why}",
             key=(tenant,),
+            clock=_ENDED.format("tenant_id"),
+            period="P0D",
         )
+
+
+def _contracts(g: _Garden) -> None:
+    def contract(tenant: int, expect: Expect, why: str, *, ended: datetime | None, started: datetime, first: bool = True) -> None:
+        row = {"tenant_id": tenant, "number": f"CT-P{tenant}", "started_at": started, "ended_at": ended}
+        row["service_ended_at"] = ended if ended and ended < g.as_of else None
+        key = (tenant,) if first else None
+        g.plant("contracts", row, expect, why, key=key, clock=_ENDED.format("tenant_id"), period="P0D")
+
+    old, soon = g.ago(days=2000), g.as_of + timedelta(days=30)
     for tenant in (LIVE_TENANT, SECOND_TENANT):
-        g.plant(
-            "contracts",
-            {"tenant_id": tenant, "number": f"CT-P{tenant}", "started_at": old},
-            Expect.NOT_STARTED,
-            "a contract that lives",
-            key=(tenant,),
-            clock="ended_at",
-        )
-    for tenant in (LEFT_TENANT, HOLD_TENANT):
-        left = g.ago(days=1461)
-        g.plant(
-            "contracts",
-            {"tenant_id": tenant, "number": f"CT-P{tenant}", "started_at": old, "ended_at": left, "service_ended_at": left},
-            Expect.WAITS,
-            "a contract that ended: its rule archives",
-            key=(tenant,),
-            clock="ended_at",
-        )
+        contract(tenant, Expect.NOT_STARTED, "a contract that lives", started=old, ended=None)
+    contract(LIVE_TENANT, Expect.NOT_STARTED, "ended in 1970, beside one that lives", started=old, ended=EPOCH_1970, first=False)
+    contract(LEFT_TENANT, Expect.BLOCKED, "ended; its tenant has to stay", started=old, ended=g.ago(days=1461))
+    contract(HOLD_TENANT, Expect.ARCHIVED, "ended four years ago", started=old, ended=g.ago(days=1461))
+    contract(LEAVING_TENANT, Expect.NOT_STARTED, "a contract that ends in the future lives", started=old, ended=soon)
+    renewed = g.ago(days=300)
+    contract(RENEWED_TENANT, Expect.NOT_STARTED, "ended, and renewed the next day", started=old, ended=renewed)
+    contract(RENEWED_TENANT, Expect.NOT_STARTED, "the renewal", started=renewed + timedelta(days=1), ended=None, first=False)
+    contract(CORRECTED_TENANT, Expect.NOT_STARTED, "ended, beside one that ends in the future", started=old, ended=g.ago(days=900))
+    contract(
+        CORRECTED_TENANT, Expect.NOT_STARTED, "its end was corrected to a day to come", started=g.ago(days=900), ended=soon, first=False
+    )
+    contract(RETURNING_TENANT, Expect.BLOCKED, "ended; its tenant's data is not returned", started=old, ended=g.ago(days=100))
+    contract(GONE_TENANT, Expect.ARCHIVED, "ended; nothing keeps its tenant", started=old, ended=g.ago(days=40))
+    contract(TWICE_TENANT, Expect.ARCHIVED, "the first of two; the end of the second counts", started=old, ended=g.ago(days=1900))
+    contract(TWICE_TENANT, Expect.ARCHIVED, "the second of two", started=g.ago(days=1899), ended=g.ago(days=1000), first=False)
+    contract(PAST_TENANT, Expect.DUE, "its five years in the archive are over", started=g.ago(days=3700), ended=g.ago(days=1900))
+    contract(STRANGE_TENANT, Expect.QUARANTINED, "ended in 1970", started=old, ended=EPOCH_1970)
+
+
+def _invoices(g: _Garden) -> None:
+    def invoice(expect: Expect, why: str, *, tenant: int, closed: date | None, issued: datetime) -> None:
+        row = {"tenant_id": tenant, "contract_id": tenant, "issued_at": issued, "financial_year_closed_on": closed}
+        g.plant("billing_invoices", row, expect, why, clock="financial_year_closed_on", period="P0D")
+
+    closed, issued = g.ago(days=20).date(), g.ago(days=200)
+    invoice(Expect.NOT_STARTED, "a year not closed yet", tenant=LIVE_TENANT, closed=None, issued=g.ago(days=30))
+    invoice(Expect.NOT_STARTED, "a year not closed yet, of a tenant that left", tenant=LEFT_TENANT, closed=None, issued=g.ago(days=1500))
+    invoice(Expect.QUARANTINED, "a year closed in 1970", tenant=LIVE_TENANT, closed=EPOCH_1970.date(), issued=g.ago(days=30))
+    invoice(Expect.SHIELDED, "a year that is closed, of a tenant whose contract lives", tenant=LIVE_TENANT, closed=closed, issued=issued)
+    invoice(Expect.ARCHIVED, "a year that is closed, of a tenant that left", tenant=GONE_TENANT, closed=closed, issued=issued)
+    invoice(
+        Expect.DUE,
+        "its ten years in the archive are over",
+        tenant=PAST_TENANT,
+        closed=g.ago(days=3660).date(),
+        issued=g.ago(days=3690),
+    )
+
+
+def _after_contract(g: _Garden) -> None:
+    """What is young by its own clock, and goes with the contract; and what keeps a tenant's logins."""
+    row = {"tenant_id": GONE_TENANT, "user_id": GONE_TENANT, "occurred_at": g.ago(days=50)}
+    for table, key in (("user_actions", (800,)), ("page_views", (800, g.ago(days=50)))):
+        g.plant(table, row, Expect.DUE, "young, but its tenant's contract ended", key=key, clock=_ENDED.format("tenant_id"), period="P0D")
     g.plant(
-        "contracts",
-        {"tenant_id": LEAVING_TENANT, "number": "CT-P6", "started_at": old, "ended_at": g.as_of + timedelta(days=30)},
-        Expect.KEPT,
-        "a contract that ends in the future lives",
-        key=(LEAVING_TENANT,),
-        clock="ended_at",
+        "users",
+        {"tenant_id": GONE_TENANT, "email": "partie.aussi@exemple.example", "created_at": g.ago(days=900)},
+        Expect.DUE,
+        "a second login of a tenant that left",
+        clock=_ENDED.format("tenant_id"),
+        period="P0D",
     )
     g.plant(
-        "contracts",
-        {"tenant_id": LIVE_TENANT, "number": "CT-P1-OLD", "started_at": old, "ended_at": EPOCH_1970},
+        "clients",
+        {"tenant_id": RETURNING_TENANT, "created_at": g.ago(days=400)},
         Expect.WAITS,
-        "a contract that ended in 1970",
-        clock="ended_at",
+        "keeps its tenant's logins until it is returned",
     )
-    for closed, why in ((None, "a year not closed yet"), (EPOCH_1970.date(), "a year closed in 1970")):
-        g.plant(
-            "billing_invoices",
-            {"issued_at": g.ago(days=30), "financial_year_closed_on": closed},
-            Expect.WAITS,
-            f"{why}: its rule archives",
-            clock="financial_year_closed_on",
-        )
 
 
 def _users(g: _Garden) -> None:
@@ -182,7 +230,8 @@ def _users(g: _Garden) -> None:
     for i, (at, expect, why) in enumerate(g.around("P30D")):
         user(f"partie{i}@exemple.example", at, expect, why)
     for i, (strange, why) in enumerate(g.strange()):
-        user(f"etrange{i}@exemple.example", strange, Expect.NOT_STARTED if strange is None else Expect.QUARANTINED, why)
+        begun = strange is not None and strange <= g.as_of
+        user(f"etrange{i}@exemple.example", strange, Expect.QUARANTINED if begun else Expect.NOT_STARTED, why)
     for email, form in ((NFC_EMAIL, "composed (NFC)"), (NFD_EMAIL, "decomposed (NFD)")):
         user(email, None, Expect.NOT_STARTED, f"one e-mail address, {form}")
     user("deux.fois@exemple.example", None, Expect.NOT_STARTED, "one person in two tenants, the first")
@@ -247,13 +296,15 @@ def _leads(g: _Garden) -> None:
         lead(Expect.QUARANTINED, why, created=strange)
     lead(Expect.KEPT, "no date of collection, but a contact last year", created=None, contact=g.ago(days=300))
     lead(Expect.DUE, "opened a mail yesterday, which is no contact", created=g.ago(days=1400), last_mail_opened_at=g.ago(days=1))
-    for tenant, why in ((LIVE_TENANT, "lives"), (LEAVING_TENANT, "ends in the future"), (LEFT_TENANT, "ended four years ago")):
-        lead(
-            Expect.WAITS,
-            f"became a customer whose contract {why}: kept as the account",
-            created=g.ago(days=1400),
-            converted_tenant_id=tenant,
-        )
+    customers = (
+        (LIVE_TENANT, Expect.NOT_STARTED, "lives"),
+        (LEAVING_TENANT, Expect.NOT_STARTED, "ends in the future"),
+        (LEFT_TENANT, Expect.DUE, "ended four years ago"),
+        (GONE_TENANT, Expect.DUE, "ended lately"),
+    )
+    for tenant, expect, why in customers:
+        row = {"created_at": g.ago(days=1400), "converted_tenant_id": tenant}
+        g.plant("leads", row, expect, f"became a customer whose contract {why}: kept as the account")
     for email in (NFC_EMAIL, NFD_EMAIL):
         lead(Expect.KEPT, "one e-mail address in two forms", created=g.ago(days=100), email=email)
 

@@ -40,6 +40,7 @@ def up(home: Home, *, scale: float = 1.0, as_of: datetime | None = None) -> None
         with step("Airflow's database"):
             airflow.migrate(home)
             _clean_airflow(home)
+        _ensure_archive(home)
         _load(home, scale=scale, as_of=as_of or _chosen_as_of() or now())
 
 
@@ -137,6 +138,13 @@ def _refill_buckets(home: Home, as_of: datetime) -> None:
     s3 = store.client(home)
     buckets.fill(s3, as_of=as_of, files=load.attachment_keys(databases.server(home).url("spotrak")))
     buckets.ensure_lethe(s3)
+
+
+def _ensure_archive(home: Home) -> None:
+    """What is in the archive outlives Spotrak's data: a load does not touch it."""
+    from demo import buckets
+
+    buckets.ensure_archive(store.client(home))
 
 
 def _chosen_as_of() -> datetime | None:

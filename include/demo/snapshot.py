@@ -1,18 +1,25 @@
 """Keeps what is in the demo's object store while its server does not run: moto holds everything in memory.
 
-Versions, delete markers, metadata and unfinished uploads come back in their order. Their version ids and modification times
-are new, which nothing in the demo looks at; the parts of an unfinished upload cannot be read back, and return as zeros.
+Versions with their ids, encryption and locks, delete markers, metadata and unfinished uploads come back in their order. Modification times
+and the markers' ids are new, which nothing in the demo looks at; the parts of an unfinished upload cannot be read back, and return as zeros.
 """
 
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
+from demo.objects import VERSION_HEADER
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+_HEADERS = ("ContentType", "ContentEncoding", "Metadata", "ServerSideEncryption", "SSEKMSKeyId")
 
 
 def keep(client: S3Client, folder: Path) -> int:
@@ -23,7 +30,7 @@ def keep(client: S3Client, folder: Path) -> int:
     with new.open("w") as file:
         for bucket in (b["Name"] for b in client.list_buckets()["Buckets"]):
             versioned = client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"
-            file.write(json.dumps({"bucket": bucket, "versioned": versioned}) + "\n")
+            file.write(json.dumps({"bucket": bucket, "versioned": versioned, "lock": _lockable(client, bucket)}) + "\n")
             for entry in chain(_versions(client, bucket), _uploads(client, bucket)):
                 file.write(json.dumps(entry) + "\n")
                 entries += 1
@@ -46,7 +53,7 @@ def restore(client: S3Client, folder: Path) -> bool:
 def _put_back(client: S3Client, entry: dict[str, Any]) -> None:
     place = {"Bucket": entry["bucket"], "Key": entry.get("key", "")}
     if "versioned" in entry:
-        client.create_bucket(Bucket=entry["bucket"])
+        client.create_bucket(Bucket=entry["bucket"], ObjectLockEnabledForBucket=entry.get("lock", False))
         if entry["versioned"]:
             client.put_bucket_versioning(Bucket=entry["bucket"], VersioningConfiguration={"Status": "Enabled"})
     elif "parts" in entry:
@@ -56,7 +63,29 @@ def _put_back(client: S3Client, entry: dict[str, Any]) -> None:
     elif entry["marker"]:
         client.delete_object(**place)
     else:
+        _put(client, place, entry)
+
+
+def _put(client: S3Client, place: dict[str, Any], entry: dict[str, Any]) -> None:
+    """Puts a version under the id that it had: what is written elsewhere about it must stay true."""
+    version = entry.get("version")
+    events = client.meta.events
+    if version is not None:
+        events.register("before-call.s3.PutObject", lambda params, **_: params["headers"].update({VERSION_HEADER: version}), "demo-version")
+    try:
         client.put_object(**place, Body=bytes.fromhex(entry["body"]), **entry["headers"])
+    finally:
+        events.unregister("before-call.s3.PutObject", unique_id="demo-version")
+    if entry.get("locked_until"):
+        retention: Any = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.fromisoformat(entry["locked_until"])}
+        client.put_object_retention(**place, VersionId=version or "null", Retention=retention)
+
+
+def _lockable(client: S3Client, bucket: str) -> bool:
+    try:
+        return client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"].get("ObjectLockEnabled") == "Enabled"
+    except ClientError:
+        return False
 
 
 def _versions(client: S3Client, bucket: str) -> list[dict[str, Any]]:
@@ -73,9 +102,11 @@ def _content(client: S3Client, bucket: str, entry: dict[str, Any]) -> dict[str, 
     if entry["marker"]:
         return kept
     version = {} if entry["VersionId"] == "null" else {"VersionId": entry["VersionId"]}
-    answer = client.get_object(Bucket=bucket, Key=entry["Key"], **version)
-    headers = {name: answer[name] for name in ("ContentType", "ContentEncoding", "Metadata") if name in answer}
-    return kept | {"body": answer["Body"].read().hex(), "headers": headers}
+    answer: Any = client.get_object(Bucket=bucket, Key=entry["Key"], **version)
+    headers = {name: answer[name] for name in _HEADERS if name in answer}
+    until = answer.get("ObjectLockRetainUntilDate")
+    locked = {} if until is None else {"locked_until": until.isoformat()}
+    return kept | locked | {"version": version.get("VersionId"), "body": answer["Body"].read().hex(), "headers": headers}
 
 
 def _uploads(client: S3Client, bucket: str) -> list[dict[str, Any]]:

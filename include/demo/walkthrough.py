@@ -1,4 +1,4 @@
-"""`make demo`: the nightly run end to end, as an operator does it. A dry run, a person's approval, the run, its report.
+"""`make demo`: the nightly run end to end, as an operator does it. A dry run, a person's approval, the run, the archive, its report.
 
 Stops what it started and leaves the data, so that a second time finds nothing more to delete.
 """
@@ -10,12 +10,14 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import create_engine
 
 from demo import airflow, databases, environment, processes, services
 from demo.home import PROJECT, Home
+from demo.planted import GONE_TENANT
 from lethe.cli.output import print_table
 from lethe.instants import now
 
@@ -61,6 +63,13 @@ def _run(home: Home, as_of: str) -> None:
     print("\n4. What it did, each term counted on its own; and the ledger, walked from its first record")
     print_summary(home, plan["digest"])
     _lethe(home, "verify")
+
+    print("\n5. What a law still needs went to the archive first; where one tenant is in it, without opening an object")
+    _lethe(home, "archive", "list")
+    _lethe(home, "archive", "find", "--tenant", str(GONE_TENANT))
+
+    print("\n6. The archive's own expiry, as a dry run: what would go from it now")
+    print_expiry(as_of)
     report = newest_report(home, plan["digest"])
     print(f"\nThe report, for a browser: {report}")
 
@@ -106,9 +115,24 @@ def print_summary(home: Home, digest: str) -> None:
     print_table(f"Run of plan {digest[:12]}: {run.outcome or run.state}", columns, rows)
 
 
+def print_expiry(as_of: str) -> None:
+    """The plan of the archive's expiry, counted; nothing is deleted. The environment leads to the demo (`services.up` sees to it)."""
+    from lethe.archive.summary import shelves
+    from lethe.retention import plan_expiry
+    from lethe.workspace import Workspace
+
+    with Workspace.open() as workspace:
+        planned = plan_expiry(workspace, as_of=datetime.fromisoformat(as_of), dry_run=True)
+        with workspace.control.connect() as control:
+            first = min((s.first_expiry for s in shelves(control)), default=None)
+    due, rows = (sum(getattr(c, name) for c in planned.counts.values()) for name in ("due", "total"))
+    later = f"; the first go on {first}, by the DAG archive_expiry" if first and not due else ""
+    print(f"  {due or 'none'} of the {rows} archived rows {'is' if due == 1 else 'are'} due{later}")
+
+
 def wide() -> dict[str, str]:
     """Where the output is no terminal (a log of CI), tables are not folded to 80 columns."""
-    return {} if sys.stdout.isatty() else {"COLUMNS": "150"}
+    return {} if sys.stdout.isatty() else {"COLUMNS": "160"}
 
 
 def newest_report(home: Home, digest: str) -> Path:

@@ -57,7 +57,7 @@ def compare(workspace: Workspace, old: PolicyVersion, new: PolicyVersion, *, as_
 
     Two queries a dataset. Raises Unreachable or Uncountable; a dataset that cannot be counted stops the whole answer.
     """
-    before, after = (make_plan(version, workspace.catalog, as_of=as_of, rules=None) for version in (old, new))
+    before, after = (make_plan(version, workspace.catalog, as_of=as_of, rules=None, met=workspace.met) for version in (old, new))
     effects: list[Effect] = []
     for name, (store, dataset) in workspace.catalog.datasets().items():
         olds, news = _acting(before, name), _acting(after, name)

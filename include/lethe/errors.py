@@ -114,3 +114,15 @@ class MissedRun(LetheError):
 
 class AuditFailed(LetheError):
     """The audit found what the nightly runs do not see: drift, or rows that should be gone."""
+
+
+class NotArchivable(LetheError):
+    """A column, bucket or setting cannot be trusted to keep what a law needs: nothing of it was deleted."""
+
+
+class ArchiveDiffers(LetheError):
+    """What the object store gives back is not what was written: the rows stay where they are."""
+
+
+class ReadingRefused(LetheError):
+    """The archive was not read: no reason was given, or the role may not."""

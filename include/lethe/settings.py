@@ -14,7 +14,11 @@ CONTROL = "lethe_db"
 CONTROL_OWNER = "lethe_db_owner"
 APPROVER = "lethe_approver"
 EVIDENCE_BUCKET = "lethe_s3"
-"""Connection ids of Lethe's own database (as it works, as it migrates, as a person approves) and bucket."""
+ARCHIVIST = "lethe_archivist"
+ARCHIVE = "archive_s3"
+ARCHIVE_READER = "archive_read_s3"
+"""Connection ids of Lethe's own database (as it works, as it migrates, as a person approves, as a person reads the archive), of its bucket,
+and of the archive's bucket: as it is written and expires, and as a person reads it."""
 
 
 def policy_dir() -> Path:

@@ -22,7 +22,7 @@ from lethe.catalog.model import Catalog, Store
 from lethe.connections import Connections, from_environment
 from lethe.errors import UnknownName, Unreachable
 from lethe.policy.load import PolicyBook, load_policies
-from lethe.policy.model import PolicyVersion
+from lethe.policy.model import Need, PolicyVersion
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -115,6 +115,15 @@ class Workspace:
         if not name:
             raise Unreachable(f"Connection {connection_id!r} names no bucket.", fix="Set `bucket` in its extra.")
         return name
+
+    @property
+    def met(self) -> frozenset[Need]:
+        """What rules need and this installation has: an archive, when its connection is set. Whether it is fit, the purge sees."""
+        try:
+            self.connections(settings.ARCHIVE)
+        except Unreachable:
+            return frozenset()
+        return frozenset({Need.ARCHIVE})
 
     def close(self) -> None:
         """Closes every connection."""

@@ -12,7 +12,9 @@ import pytest
 
 DAGS = Path(__file__).parents[2] / "dags"
 FILES = sorted(DAGS.glob("*.py"))
-DELETING = {"retention_purge"}
+DELETING = {"archive_expiry", "retention_purge"}
+KEEPING = {"legal_hold"}
+"""They write holds, by hand only, and delete nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,8 @@ def test_every_dag_has_an_owner_tags_and_says_whether_it_deletes(bag):
         assert dag.owner == "privacy", name
         assert {"lethe", "privacy"} <= dag.tags, name
         assert ("deletes" in dag.tags) == (name in DELETING), name
-        assert ("read only" in dag.tags) == (name not in DELETING), name
+        assert ("keeps" in dag.tags) == (name in KEEPING), name
+        assert ("read only" in dag.tags) == (name not in DELETING | KEEPING), name
 
 
 def test_every_page_says_the_danger_and_what_to_do(bag):
@@ -51,7 +54,7 @@ def test_every_dag_runs_alone_with_a_time_limit_and_no_backfill(bag):
         assert dag.max_active_runs == 1, name
         assert not dag.catchup, name
         assert dag.dagrun_timeout is not None, name
-        assert {str(t.value) for t in dag.allowed_run_types} == {"scheduled", "manual"}, name
+        assert {str(t.value) for t in dag.allowed_run_types} == {"manual"} | (set() if name in KEEPING else {"scheduled"}), name
 
 
 def test_every_task_has_a_time_limit_or_waits_for_a_person_with_one(bag):
@@ -75,14 +78,16 @@ def test_every_dag_alerts_when_its_run_ends_without_a_failed_task(bag):
         assert told == (["record"] if name in DELETING else [t.task_id for t in dag.tasks]), f"{name}: one failure, one alert"
 
 
-def test_the_task_that_records_runs_whatever_happened_before_it(bag):
-    record = bag.dags["retention_purge"].get_task("record")
+@pytest.mark.parametrize("name", sorted(DELETING))
+def test_the_task_that_records_runs_whatever_happened_before_it(bag, name):
+    record = bag.dags[name].get_task("record")
     assert record.trigger_rule == "all_done"
     assert record.retries == 0
 
 
-def test_no_approval_has_a_default_answer(bag):
-    guard = bag.dags["retention_purge"].get_task("guard")
+@pytest.mark.parametrize("name", sorted(DELETING))
+def test_no_approval_has_a_default_answer(bag, name):
+    guard = bag.dags[name].get_task("guard")
     assert guard.defaults is None
 
 
@@ -114,7 +119,7 @@ def test_nothing_reads_a_clock_when_a_dag_is_parsed(file):
 HEAVY = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import missed_runs, policy_audit, retention_purge
+import archive_expiry, legal_hold, missed_runs, policy_audit, retention_purge
 print([m for m in ("pandas", "great_expectations", "boto3", "networkx") if m in sys.modules])
 """
 

@@ -18,7 +18,7 @@ from lethe.catalog.model import Clock
 from lethe.control.migrate import migrate
 from lethe.plan.model import Counts, Plan, Predicate, Step
 
-ROLES = ("lethe_owner", "lethe_runtime", "lethe_approver")
+ROLES = ("lethe_owner", "lethe_runtime", "lethe_approver", "lethe_archivist")
 AS_OF = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 DIGEST_KEY = b"a key of the tests, 32 bytes lon"
 
@@ -31,6 +31,7 @@ class ControlDatabase:
     owner: Engine
     runtime: Engine
     approver: Engine
+    archivist: Engine
     superuser: Engine
 
 
@@ -55,6 +56,7 @@ def control_database(server: PostgresServer, url: str) -> Iterator[ControlDataba
         owner=engines["lethe_owner"],
         runtime=engines["lethe_runtime"],
         approver=engines["lethe_approver"],
+        archivist=engines["lethe_archivist"],
         superuser=engine(url),
     )
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["list versions", "list uploads", "delete", "abort", "other"]
+Kind = Literal["list versions", "list uploads", "delete", "abort", "put", "get", "head", "lock", "other"]
 Fault = Literal["cut", "error", "lost", "error after"]
 """Before the store saw the request: no answer, or a 500; after it has done it: no answer, or a 500."""
 
@@ -120,14 +120,15 @@ class Wire:
         answer = response.read()
         store.close()
         answer = re.sub(rb"(</DeleteResult>|</DeleteObjectsOutput>)", lambda m: errors + m[1], answer) if errors else answer
-        kept = {k: v for k, v in response.getheaders() if k.lower() not in {"content-length", "transfer-encoding", "connection"}}
+        dropped = {"transfer-encoding", "connection"} | (set() if request.command == "HEAD" else {"content-length"})
+        kept = {k: v for k, v in response.getheaders() if k.lower() not in dropped}
         return response.status, kept, answer
 
     def _answer(self, request: BaseHTTPRequestHandler, status: int, headers: dict[str, str], body: bytes) -> None:
         request.send_response(status)
         for name, value in headers.items():
             request.send_header(name, value)
-        if status != 204:
+        if status != 204 and "content-length" not in {name.lower() for name in headers}:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         if request.command != "HEAD":
@@ -140,11 +141,17 @@ class Wire:
 def _kind(method: str, path: str) -> Kind:
     query = urlsplit(path).query
     names = {part.partition("=")[0] for part in query.split("&")}
-    if method == "GET":
-        return "list versions" if "versions" in names else "list uploads" if "uploads" in names else "other"
+    if "retention" in names:
+        return "lock"
+    if method == "GET" and names & {"versions", "uploads"}:
+        return "list versions" if "versions" in names else "list uploads"
     if method == "POST" and "delete" in names:
         return "delete"
-    return "abort" if method == "DELETE" and "uploadId" in names else "other"
+    if method == "DELETE" and "uploadId" in names:
+        return "abort"
+    of_object = urlsplit(path).path.strip("/").count("/") > 0 and not names & {"object-lock", "versioning", "lifecycle"}
+    plain: dict[str, Kind] = {"PUT": "put", "GET": "get", "HEAD": "head"}
+    return plain.get(method, "other") if of_object else "other"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, select, text, true
 
 from lethe.catalog.model import Clock, Column, Condition, Contracts, Relation, Store, Table
-from lethe.plan.model import ContractShield, Counts, HoldScope, Predicate, Step
+from lethe.plan.model import ContractShield, Counts, HoldScope, KeptFor, Predicate, Step
 from lethe.policy.model import Role
 from lethe.stores.postgres.count import count, snapshot, target_of
 from lethe.stores.postgres.describe import describe
@@ -286,6 +286,31 @@ def test_a_contracts_end_ages_what_hangs_on_its_tenant(engine: Engine) -> None:
     fill(engine, "users", [{"id": t, "tenant_id": t} for t in contracts] + [{"id": 6, "tenant_id": None}])
     found = judge(engine, step("users", Clock(column="ended_at", through=("tenant", "contracts.tenant"), null_means="not_started")))
     assert found == {1: "due", 2: "kept", 3: "kept", 4: "kept", 5: "due", 6: "kept"}
+
+
+def test_a_date_to_come_is_no_clock_that_cannot_be_believed_where_it_is_ordinary(engine: Engine) -> None:
+    cases = {1: ("2020-01-01", "due"), 2: ("2026-11-23T01:00:00Z", "kept"), 3: ("2026-11-23T01:00:01Z", "kept"), 4: ("infinity", "kept")}
+    fill(engine, "logs", [{"id": n, "at": at} for n, (at, _) in cases.items()] + [{"id": 5, "at": None}, {"id": 6, "at": "1970-01-01"}])
+    found = judge(engine, step("logs", Clock(column="at", future_means="not_started")))
+    assert found == {n: state for n, (_, state) in cases.items()} | {5: "null", 6: "early"}
+    found = judge(engine, step("logs", Clock(column="at", future_means="not_started", null_means="not_started")))
+    assert found == {n: state for n, (_, state) in cases.items()} | {5: "kept", 6: "early"}
+
+
+def test_a_row_is_kept_while_its_tenant_has_a_row_that_needs_it(engine: Engine) -> None:
+    fill(engine, "users", [{"id": n, "tenant_id": t} for n, t in [(1, 1), (2, 2), (3, 3), (4, None), (5, 1)]])
+    fill(engine, "contracts", [{"id": t, "tenant_id": t, "ended_at": "2020-01-01"} for t in (1, 2, 3)])
+    fill(engine, "tenants", [{"id": t} for t in (1, 2, 3)])
+    fill(engine, "threads", [{"id": 1, "tenant_id": 1}, {"id": 2, "tenant_id": 1}, {"id": 3, "tenant_id": None}])
+    fill(engine, "logs", [{"id": 1, "tenant_id": 2, "user_id": 9}])
+    ended = Clock(column="ended_at", through=("tenant", "contracts.tenant"), null_means="not_started")
+    threads, logs = (KeptFor(dataset=d, columns=("tenant_id",), own=("tenant_id",)) for d in ("threads", "logs"))
+    assert judge(engine, step("users", ended, kept_for=(threads,))) == {1: "kept", 2: "due", 3: "due", 4: "kept", 5: "kept"}
+    assert judge(engine, step("users", ended, kept_for=(threads, logs))) == {1: "kept", 2: "kept", 3: "due", 4: "kept", 5: "kept"}
+    by_two = KeptFor(dataset="logs", columns=("tenant_id", "user_id"), own=("tenant_id", "id"))
+    assert judge(engine, step("users", ended, kept_for=(by_two,)))[2] == "due"
+    fill(engine, "logs", [{"id": 2, "tenant_id": 2, "user_id": 2}])
+    assert judge(engine, step("users", ended, kept_for=(by_two,)))[2] == "kept"
 
 
 def test_a_live_contract_keeps_the_row(engine: Engine) -> None:

@@ -40,7 +40,7 @@ def test_the_report_fits_and_follows_the_scheme(tmp_path: Path, width: int, dark
     scheme = [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     dom = browse(page, tmp_path / "profile", f"--window-size={width},900", "--dump-dom", *scheme)
     paper = "rgb(21, 24, 28)" if dark else "rgb(252, 251, 248)"
-    assert f'<title>{{"wide":false,"paper":"{paper}","charts":4,"cut":0}}</title>' in dom
+    assert f'<title>{{"wide":false,"paper":"{paper}","charts":5,"cut":0}}</title>' in dom
 
 
 def test_the_report_prints(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_after_sourcing_it_each_connection_lets_its_role_in(home: Home) -> None:
         "LETHE_DB": "lethe_runtime",
         "LETHE_DB_OWNER": "lethe_owner",
         "LETHE_APPROVER": "lethe_approver",
+        "LETHE_ARCHIVIST": "lethe_archivist",
     }
     for name, role in roles.items():
         with psycopg.connect(shell[f"AIRFLOW_CONN_{name}"]) as connection:

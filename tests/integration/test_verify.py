@@ -26,6 +26,7 @@ from lethe.stores.postgres.keys import freeze
 from lethe.verify import queries
 from lethe.verify.batches import baseline
 from lethe.verify.frames import Scene
+from lethe.verify.references import read_references
 from lethe.verify.result import CUMULATIVE, EQUATION, ORPHANS, SIGHT, STATISTICS, SURVIVORS, Space, StepResult
 from lethe.verify.run import verify_run
 from lethe.verify.session import check_engine
@@ -387,6 +388,17 @@ def test_the_count_of_due_rows_goes_by_the_clock_s_index(world: World) -> None:
     query = queries.left_over(Scene(store=STORE, steps=PLAN.steps), LOGS)
     plan = "\n".join(r[0] for r in world.rows(f"EXPLAIN {query}"))
     assert "Seq Scan" not in plan and "logs_occurred_at_idx" in plan
+
+
+def test_a_row_that_others_age_by_is_a_reference_that_no_orphan_is_asked_for(world: World) -> None:
+    """Without the messages a thread of this catalog would never be due; it is no orphan for that."""
+    threads = STORE.tables["threads"].model_copy(update={"clocks": {"last": Clock(column="sent_at", through=("messages.thread",))}})
+    store = STORE.model_copy(update={"tables": {**STORE.tables, "threads": threads}})
+    with check_engine(world.connections("spotrak_db_check")).connect() as connection:
+        before, found = (set(read_references(connection, s)) for s in (STORE, store))
+    (more,) = found - before
+    assert (more.child, more.child_columns, more.parent, more.parent_columns) == ('"app"."threads"', ("id",), "messages", ("thread_id",))
+    assert not before - found and not queries.unguarded(Scene(store=store, steps=(), references=(more,)), MESSAGES)
 
 
 def test_known_rows_are_the_highest_keys_by_the_key_s_index_and_not_by_their_text(world: World) -> None:

@@ -36,6 +36,12 @@ def rule_of(value: dict[str, Any], rule: str) -> dict[str, Any]:
     return next(r for r in value["rules"] if r["id"] == rule)
 
 
+def archive_of(value: dict[str, Any]) -> dict[str, Any]:
+    """The archived columns of the contracts' rule, by dataset."""
+    found: dict[str, Any] = rule_of(value, "contracts")["archive"]["columns"]
+    return found
+
+
 def test_the_shipped_policy_and_catalog_agree() -> None:
     assert findings(lambda store, rules: None) == []
 
@@ -73,6 +79,13 @@ CASES: list[tuple[Edit, tuple[str, str]]] = [
         lambda s, r: s.update(exempt=[{"name": "app.x", "reason": "r", "owner": "o", "until": "2026-11-23"}]),
         ("exemption expired", "spotrak_db app.x"),
     ),
+    (lambda s, r: archive_of(r).pop("tenants"), ("name not known", "rule contracts archive.columns")),
+    (lambda s, r: archive_of(r)["tenants"].append("ceo"), ("name not known", "rule contracts archive.columns")),
+    (lambda s, r: archive_of(r).update(tenants=[]), ("name not known", "rule contracts archive.columns")),
+    (lambda s, r: archive_of(r).update(users=["id"]), ("name not known", "rule contracts archive.columns")),
+    (lambda s, r: s["tables"]["tenants"]["columns"].pop("siren"), ("name not known", "rule contracts archive.columns")),
+    (lambda s, r: s["tables"]["tenants"]["clocks"].clear(), ("clock not defined", "rule contracts")),
+    (lambda s, r: rule_of(r, "accounts").update(kept_for=["busines-data"]), ("category without dataset", "rule accounts kept_for")),
     (lambda s, r: rule_of(r, "leads").update(clock="lastcontact"), ("clock not defined", "rule leads")),
     (lambda s, r: rule_of(r, "business-data").update(clock="servce_end"), ("clock not defined", "rule business-data")),
 ]

@@ -20,6 +20,8 @@ AIRFLOW_SERVICES = {"api-server", "scheduler", "dag-processor", "triggerer", "wo
 ONLY_NATIVE = {
     "LETHE_DEMO_HOME",  # where the demo keeps its state
     "AIRFLOW_CONN_LETHE_APPROVER",  # in containers: only where a person gives an approval
+    "AIRFLOW_CONN_LETHE_ARCHIVIST",  # in containers: only where a person reads the archive
+    "AIRFLOW_CONN_ARCHIVE_READ_S3",
     "AIRFLOW_CONN_LETHE_DB_OWNER",  # in containers: only where migrations run
 }
 ONLY_CONTAINERS = {
@@ -72,7 +74,16 @@ def test_docker_compose_takes_the_file(filled: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "AIRFLOW_ADMIN_PASSWORD", "AIRFLOW_FERNET_KEY", "S3_SECRET_KEY", "LETHE_DIGEST_KEY"]
+    "name",
+    [
+        "POSTGRES_PASSWORD",
+        "REDIS_PASSWORD",
+        "AIRFLOW_ADMIN_PASSWORD",
+        "AIRFLOW_FERNET_KEY",
+        "S3_SECRET_KEY",
+        "ARCHIVE_SECRET_KEY",
+        "LETHE_DIGEST_KEY",
+    ],
 )
 def test_docker_compose_refuses_to_start_without_a_secret(filled: Path, name: str) -> None:
     filled.write_text(re.sub(rf"^{name}=.*$", f"{name}=", filled.read_text(), flags=re.MULTILINE))

@@ -10,9 +10,10 @@ from helpers.control import a_plan, a_step, counts
 from lethe.catalog.model import Clock, Condition
 from lethe.errors import Uncountable
 from lethe.plan.guard import ceilings, findings, usual
-from lethe.plan.model import ContractShield, Predicate
+from lethe.plan.model import ArchiveTerms, ContractShield, KeptFor, Predicate
 from lethe.plan.widened import Widening, widened
 from lethe.policy.model import Guard
+from lethe.policy.period import Period
 
 STEP = "logs/technical_logs"
 DATASET = "technical_logs"
@@ -87,6 +88,9 @@ def predicate(**changes: object) -> dict[str, object]:
 
 
 SHIELD = ContractShield(through=("tenant",), started="s", ended="e")
+NEEDED = KeptFor(dataset="clients", columns=("tenant_id",), own=("tenant_id",))
+TERMS = ArchiveTerms(law="Code civil 2224", ground="claims", period=Period("P5Y"), columns=("id", "name"))
+TO_COME = Clock(column="occurred_at", future_means="not_started")
 NOTICES, OLD_ONES = Condition(column="kind", equals="notice"), Condition.model_validate({"column": "old", "is": "true"})
 
 
@@ -102,6 +106,15 @@ NOTICES, OLD_ONES = Condition(column="kind", equals="notice"), Condition.model_v
         (predicate(), predicate(subset=(NOTICES,)), None),
         (predicate(subset=(NOTICES,)), predicate(subset=(NOTICES, OLD_ONES)), None),
         ({"waiting_for": ("warning",)}, predicate(), "need dropped"),
+        (predicate(kept_for=(NEEDED,)), predicate(), "further reach"),
+        (predicate(), predicate(kept_for=(NEEDED,)), None),
+        (predicate(clock=TO_COME), predicate(), None),
+        (predicate(), predicate(clock=TO_COME), None),
+        ({"archive": TERMS}, {}, "further reach"),
+        ({}, {"archive": TERMS}, None),
+        ({"archive": TERMS}, {"archive": TERMS.model_copy(update={"period": Period("P4Y")})}, "further reach"),
+        ({"archive": TERMS}, {"archive": TERMS.model_copy(update={"columns": ("id",)})}, "further reach"),
+        ({"archive": TERMS}, {"archive": TERMS.model_copy(update={"period": Period("P6Y"), "columns": ("id", "name", "sum")})}, None),
         (predicate(shield=SHIELD) | {"period": "P24M"}, predicate() | {"period": "P12M"}, "contract ignored"),
         (predicate(shield=SHIELD) | {"period": "P6M"}, predicate() | {"period": "P12M"}, "contract ignored"),
     ],
@@ -115,7 +128,7 @@ def test_a_step_that_reaches_further_than_what_ran_before_waits(before: dict[str
 
 def test_a_rule_that_waited_waits_for_a_person_when_it_acts_although_another_rule_ran_on_its_dataset() -> None:
     ended = predicate(clock=Clock(column="ended_at"))
-    before = [a_step("usage/technical_logs"), a_step("after/technical_logs", waiting_for=("contract_end",), **ended)]
+    before = [a_step("usage/technical_logs"), a_step("after/technical_logs", waiting_for=("return_record",), **ended)]
     now = a_plan(a_step("usage/technical_logs"), a_step("after/technical_logs", **ended))
     assert widened(now, {DATASET: before}) == {"after/technical_logs": Widening("need dropped")}
 

@@ -10,7 +10,7 @@ import pytest
 from lethe.catalog.live import ForeignKey, LiveSchema, LiveTable
 from lethe.catalog.model import Catalog, Clock, Column, Relation, Store, Table
 from lethe.errors import UnknownName
-from lethe.plan.model import Predicate, Step
+from lethe.plan.model import KeptFor, Predicate, Step
 from lethe.plan.order import groups, references, visited
 from lethe.policy.model import Role
 
@@ -134,6 +134,60 @@ def test_a_foreign_key_outranks_a_clock() -> None:
     data = catalog("threads", "messages", relations={"messages": {"thread": Relation(columns=("thread_id",), to="threads")}})
     steps = [step("threads", clock=Clock(column="sent_at", through=("messages.thread",))), step("messages")]
     assert datasets(groups(steps, data, {})) == [["messages", "threads"]]
+
+
+def aged(name: str, relations: dict[str, Relation] | None = None, **clocks: Clock) -> Table:
+    return entry(name, relations).model_copy(update={"clocks": clocks})
+
+
+def contracts_store(**tables: Table) -> Store:
+    """Tenants age by their contracts, users by their tenant's; `tables` replace or join them."""
+    to_tenant = {"tenant": Relation(columns=("tenant_id",), to="tenants")}
+    base = {
+        "tenants": aged("tenants", end=Clock(column="ended_at", through=("contracts.tenant",))),
+        "contracts": aged("contracts", to_tenant, end=Clock(column="ended_at", through=("tenant", "contracts.tenant"))),
+        "users": aged("users", to_tenant, end=Clock(column="ended_at", through=("tenant", "contracts.tenant"))),
+    }
+    return Store(id="db", kind="postgresql", connection="db", start_of_service=NOW, tables=base | tables)
+
+
+def by_clock(store: Store) -> set[tuple[str | None, tuple[str, ...], str | None, tuple[str, ...]]]:
+    """The references that no foreign key and no relation makes."""
+    relations = {(i, tuple(sorted(r.columns)), r.to) for i, t in store.tables.items() for r in t.relations.values()}
+    found = {(r.child_dataset, r.columns, r.parent_dataset, r.to_columns) for r in references(store, None)}
+    return {f for f in found if f[:3] not in relations}
+
+
+def test_a_row_by_which_others_age_does_not_go_before_them() -> None:
+    assert by_clock(contracts_store()) == {("tenants", ("id",), "contracts", ("tenant_id",))}
+    data = Catalog(purposes={}, stores=(contracts_store(),))
+    found = groups([step("contracts"), step("tenants"), step("users")], data, {})
+    assert len(found) == 1 and {s.split("/")[1] for s in found[0][-2:]} == {"contracts", "tenants"}
+
+
+def test_a_clock_that_goes_on_without_the_rows_or_lies_among_its_own_makes_no_reference() -> None:
+    thread = {"thread": Relation(columns=("thread_id",), to="threads")}
+    threads = aged("threads", last=Clock(column="sent_at", through=("messages.thread",), otherwise="opened_at"))
+    messages = aged("messages", thread, last=Clock(column="sent_at", through=("thread", "messages.thread")))
+    with_them = contracts_store(threads=threads, messages=messages)
+    assert by_clock(with_them) == by_clock(contracts_store())
+    alone = contracts_store(tenants=aged("tenants"), users=aged("users"))
+    assert by_clock(alone) == set(), "a contract's own way round makes none"
+
+
+def test_a_reference_by_a_clock_is_by_the_columns_that_the_relation_names() -> None:
+    own = {"tenant": Relation(columns=("b", "a"), to="tenants", to_columns=("y", "x"))}
+    found = by_clock(contracts_store(contracts=aged("contracts", own), users=aged("users")))
+    assert found == {("tenants", ("x", "y"), "contracts", ("a", "b"))}
+
+
+def test_rows_that_others_are_kept_for_are_of_one_group_with_them() -> None:
+    needed = step("users")
+    assert isinstance(needed.predicate, Predicate)
+    kept = KeptFor(dataset="clients", columns=("tenant_id",), own=("tenant_id",))
+    users = needed.model_copy(update={"predicate": needed.predicate.model_copy(update={"kept_for": (kept,)})})
+    data = catalog("users", "clients", "logs")
+    assert datasets(groups([users, step("clients"), step("logs")], data, {})) == [["users", "clients"], ["logs"]]
 
 
 def test_a_hop_that_leads_nowhere_is_refused_by_name() -> None:

@@ -13,14 +13,17 @@ from lethe.catalog.load import load_catalog
 from lethe.catalog.model import Catalog, Clock, Column, Condition, Contracts, ObjectClock, Prefix, Relation, Store, Table
 from lethe.errors import BadAsOf, Uncountable, UnknownName
 from lethe.plan.counting import StepCount, count_plan
-from lethe.plan.make import make_plan, turned_round
-from lethe.plan.model import Counts, ObjectPredicate, Plan, Predicate, Step
+from lethe.plan.keeping import turned_round
+from lethe.plan.make import make_plan
+from lethe.plan.model import ArchiveTerms, Counts, KeptFor, ObjectPredicate, Plan, Predicate, Step
 from lethe.policy.load import load_policies
-from lethe.policy.model import Guard, Need, PolicyVersion, Promise, Role, Rule
+from lethe.policy.model import Archive, Guard, Need, PolicyVersion, Promise, Role, Rule
 from lethe.policy.period import Period
 
 AS_OF = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 SERVICE = datetime(2015, 1, 1, tzinfo=UTC)
+HAS_ARCHIVE = frozenset({Need.ARCHIVE})
+TO_TENANT: dict[str, Any] = {"relations": {"tenant": Relation(columns=("tenant_id",), to="tenants")}, "tenant": ("tenant",)}
 SHIPPED = Path(__file__).parents[2] / "include" / "policies" / "spotrak"
 
 
@@ -196,6 +199,101 @@ def test_every_rule_of_the_shipped_policy_is_in_the_plan() -> None:
     assert {s.rule for s in plan.steps} == {r.id for r in shipped.rules}
     assert {"technical-logs/technical_logs", "usage-events/page_views", "support/support_messages"} <= {s.id for s in plan.steps if s.acts}
     assert not [s.id for s in plan.steps if s.acts and s.rule in {"contracts", "business-data", "accounts-without-contract"}]
+    assert {"accounts/users", "leads-converted/leads", "usage-events-after-contract/page_views"} <= {s.id for s in plan.steps if s.acts}
+
+
+def test_the_shipped_policy_archives_its_own_records_where_there_is_an_archive_and_no_invoice_of_a_tenant_ever() -> None:
+    shipped = load_policies(SHIPPED).in_force(AS_OF)
+    without, within = (make_plan(shipped, load_catalog(SHIPPED / "catalog"), as_of=AS_OF, met=m) for m in (frozenset(), HAS_ARCHIVE))
+    archiving = {s.dataset for s in without.steps if s.archive}
+    assert archiving == {s.dataset for s in within.steps if s.archive} == {"contracts", "tenants", "billing_invoices"}
+    assert {s.waiting_for for s in without.steps if s.archive} == {("archive",)}
+    assert all(s.acts for s in within.steps if s.archive)
+    assert without.digest != within.digest, "an approval of the one is none of the other"
+    contracts = within.step("contracts/contracts").archive
+    assert contracts is not None and (contracts.law, contracts.ground, str(contracts.period)) == ("Code civil 2224", "claims", "P5Y")
+
+
+def archived(**columns: tuple[str, ...]) -> Rule:
+    terms = Archive(period=Period("P5Y"), law="a law", ground="claims", columns=columns)
+    return rule("r", "logs", then="archive", archive=terms, needs=(Need.ARCHIVE,))
+
+
+def test_a_rule_that_archives_waits_until_there_is_an_archive_and_says_what_it_keeps() -> None:
+    data = catalog({"a": table("logs")})
+    step = make_plan(policy(archived(a=("id",))), data, as_of=AS_OF).steps[0]
+    assert (step.waiting_for, step.acts) == (("archive",), False)
+    step = make_plan(policy(archived(a=("id",))), data, as_of=AS_OF, met=HAS_ARCHIVE).steps[0]
+    assert (step.waiting_for, step.acts) == ((), True)
+    assert step.archive == ArchiveTerms(law="a law", ground="claims", period=Period("P5Y"), columns=("id",))
+
+
+def test_a_need_that_is_met_leaves_the_others() -> None:
+    waiting = rule("r", "logs", needs=(Need.WARNING, Need.ARCHIVE))
+    assert make_plan(policy(waiting), catalog({"a": table("logs")}), as_of=AS_OF, met=HAS_ARCHIVE).steps[0].waiting_for == ("warning",)
+
+
+@pytest.mark.parametrize("met", [frozenset(), frozenset({Need.ARCHIVE})], ids=["waits", "acts"])
+@pytest.mark.parametrize(
+    ("columns", "lacking"),
+    [
+        ({}, "no columns to archive"),
+        ({"a": ()}, "no columns to archive"),
+        ({"a": ("id", "sum")}, r"columns that the catalog lacks \(sum\)"),
+    ],
+)
+def test_columns_that_cannot_be_archived_stop_the_plan_by_name(columns: dict[str, Any], lacking: str, met: frozenset[Need]) -> None:
+    with pytest.raises(UnknownName, match=rf"'a' has {lacking}") as refused:
+        make_plan(policy(archived(**columns)), catalog({"a": table("logs")}), as_of=AS_OF, met=met)
+    assert "rules.yaml" in refused.value.fix
+
+
+def test_what_a_dataset_lacks_stops_a_rule_whose_need_is_met() -> None:
+    lacking = archived(a=("id",)).model_copy(update={"clock": "other"})
+    assert make_plan(policy(lacking), catalog({"a": table("logs")}), as_of=AS_OF).steps[0].predicate is None
+    with pytest.raises(UnknownName, match="clock 'other'"):
+        make_plan(policy(lacking), catalog({"a": table("logs")}), as_of=AS_OF, met=HAS_ARCHIVE)
+
+
+def company(**tables: Table) -> Catalog:
+    """Tenants, their users, and what they store."""
+    base = {"tenants": table("x", tenant=()), "users": table("accounts", **TO_TENANT)}
+    made = catalog(base | tables).stores[0].model_copy(update={"tenants": "tenants"})
+    return Catalog(purposes={"p": "x"}, stores=(made,))
+
+
+LOGINS = rule("r", "accounts", kept_for=("data",))
+
+
+def kept_by(data: Catalog) -> tuple[KeptFor, ...]:
+    predicate = make_plan(policy(LOGINS), data, as_of=AS_OF).steps[0].predicate
+    assert isinstance(predicate, Predicate)
+    return predicate.kept_for
+
+
+def test_logins_are_kept_for_every_table_of_the_category_by_the_tenant_they_share() -> None:
+    links = table("data", relations={"visit": Relation(columns=("visit_id",), to="visits")}, tenant=("visit", "tenant"))
+    other = table("data", relations={"owner": Relation(columns=("of",), to="tenants")}, tenant=("owner",))
+    found = kept_by(company(visits=table("data", **TO_TENANT), links=links, files=other, notes=table("other", **TO_TENANT)))
+    assert [(k.dataset, k.columns, k.own) for k in found] == [
+        ("visits", ("tenant_id",), ("tenant_id",)),  # its links are covered by it
+        ("files", ("of",), ("tenant_id",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {},
+        {"visits": table("data")},
+        {"visits": table("data", relations={"user": Relation(columns=("u",), to="users", may_dangle=True)}, tenant=("user", "tenant"))},
+        {"visits": table("data", **TO_TENANT), "users": table("accounts")},
+    ],
+    ids=["no table", "no tenant", "a link that may dangle", "no tenant of its own"],
+)
+def test_a_category_that_logins_cannot_be_kept_for_stops_the_plan(tables: dict[str, Table]) -> None:
+    with pytest.raises(UnknownName, match="tenant"):
+        make_plan(policy(LOGINS), company(**tables), as_of=AS_OF)
 
 
 class Counter:

@@ -12,6 +12,13 @@ from lethe.policy.model import PolicyVersion
 from lethe.settings import SHIPPED
 
 
+def archived(**changes: Any) -> dict[str, Any]:
+    """The archive of the shipped contracts, with changes."""
+    found = load_version(SHIPPED / "2026-05-01").rule("contracts").archive
+    assert found is not None
+    return found.model_dump(mode="json") | changes
+
+
 def edited(rule: str, **changes: Any) -> PolicyVersion:
     value = load_version(SHIPPED / "2026-05-01").model_dump(mode="json")
     for found in value["rules"]:
@@ -30,6 +37,12 @@ def edited(rule: str, **changes: Any) -> PolicyVersion:
         ("leads", {"clock": "contract_end"}, ("clock",), True),
         ("business-data", {"needs": []}, ("needs",), True),
         ("support", {"needs": ["requests"]}, ("needs",), False),
+        ("accounts", {"kept_for": []}, ("kept_for",), True),
+        ("users-removed", {"kept_for": ["business-data"]}, ("kept_for",), False),
+        ("contracts", {"archive": archived(period="P4Y")}, ("archive",), True),
+        ("contracts", {"archive": archived(period="P6Y")}, ("archive",), False),
+        ("contracts", {"archive": archived(columns={"contracts": ["id"], "tenants": ["id"]})}, ("archive",), True),
+        ("contracts", {"then": "delete", "archive": None}, ("then", "archive"), True),
         ("support", {"why": "other words"}, None, False),
         ("technical-logs", {"period": "P1Y"}, None, False),
     ],

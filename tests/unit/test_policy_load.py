@@ -59,14 +59,14 @@ def test_every_sentence_about_data_is_quoted_by_a_promise() -> None:
     [
         ("technical-logs", "P12M", None, False),
         ("usage-events", "P12M", None, False),
-        ("usage-events-after-contract", "P0D", None, True),
+        ("usage-events-after-contract", "P0D", None, False),
         ("audience-events", "P25M", None, False),
         ("consent-refusals", "P6M", None, False),
         ("consent-proofs", "P5Y", None, False),
         ("leads", "P3Y", None, False),
-        ("leads-converted", "P0D", None, True),
+        ("leads-converted", "P0D", None, False),
         ("accounts-without-contract", "P2Y", None, True),
-        ("accounts", "P0D", None, True),
+        ("accounts", "P0D", None, False),
         ("users-removed", "P30D", None, False),
         ("contracts", "P0D", "P5Y", True),
         ("billing-invoices", "P0D", "P10Y", True),
@@ -95,8 +95,31 @@ def test_every_period_of_the_policy_is_a_rule(rule: str, period: str, archive: s
 def test_a_rule_that_cannot_be_kept_yet_says_what_it_waits_for() -> None:
     by_need = {n: {r.id for r in shipped().rules if n in r.needs} for n in Need}
     assert {"contracts", "billing-invoices"} == by_need[Need.ARCHIVE]
-    assert "business-data" in by_need[Need.RETURN_RECORD]
+    assert {"business-data", "accounts-for-retrieval"} == by_need[Need.RETURN_RECORD]
     assert {"accounts-without-contract"} == by_need[Need.WARNING]
+
+
+def test_the_archive_keeps_who_the_parties_were_and_what_was_owed_and_no_way_to_reach_a_person() -> None:
+    kept = {d: set(c) for r in shipped().rules if r.archive for d, c in r.archive.columns.items()}
+    assert set(kept) == {"tenants", "contracts", "billing_invoices"}
+    assert {"id", "legal_name", "siren"} <= kept["tenants"] and {"tenant_id", "number", "ended_at"} <= kept["contracts"]
+    assert {"number", "net_cents", "vat_cents", "issued_at"} <= kept["billing_invoices"]
+    assert not [c for columns in kept.values() for c in columns if c in {"contact_email", "contact_phone", "billed_email", "name"}]
+
+
+def test_a_rule_that_archives_what_tenants_store_is_refused(copy: Path) -> None:
+    """A tenant's invoice is the tenant's accounting record: the ten years do not bind the processor for it."""
+    version = copy / "2026-05-01"
+    edit(version / "rules.yaml", "    category: billing-invoices\n    role: controller", "    category: business-data\n    role: processor")
+    with pytest.raises(InvalidFile, match=r"rules.yaml:\d+: .*what tenants store is theirs to keep"):
+        load_policies(copy)
+
+
+@pytest.mark.parametrize(("old", "new"), [("    then: archive\n", ""), ("    needs: [archive]\n", "")], ids=["deletes", "needs no archive"])
+def test_a_rule_with_an_archive_archives_and_needs_one(copy: Path, old: str, new: str) -> None:
+    edit(copy / "2026-05-01" / "rules.yaml", old, new)
+    with pytest.raises(InvalidFile, match="archive"):
+        load_policies(copy)
 
 
 def test_all_31_promises_are_there_and_each_says_what_proves_it() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -16,12 +17,14 @@ import pytest
 from lethe.errors import ReportNotWritten
 from lethe.policy.period import Period
 from lethe.reports import words
+from lethe.reports.archive import Protection
+from lethe.reports.calendar import COLOURS, calendar
 from lethe.reports.chart import LEFT, RIGHT, WIDTH, chart
 from lethe.reports.findings import findings
-from lethe.reports.model import Blocker, HoldReport, Quarantine
+from lethe.reports.model import Blocker, HoldReport, Quarantine, RunReport
 from lethe.reports.run_report import render, tiles, verdict, write
 from lethe.verify.result import Terms
-from sample_report import report, step, terms
+from sample_report import BOOKS, CLAIMS, archive, expiry, report, step, terms
 
 CUTOFF = datetime(2025, 11, 23, 23, tzinfo=UTC)
 
@@ -70,6 +73,36 @@ def test_quarantined_blocked_and_unreviewed_holds_are_red_but_do_not_fail() -> N
     assert [(f.kind, f.fails) for f in findings(report())] == [("blocked", False), ("quarantined", False), ("hold", False)]
 
 
+@pytest.mark.parametrize(
+    ("bucket", "said"),
+    [
+        (Protection(bucket="b", versioned=True, lock=True), None),
+        (Protection(bucket="b", versioned=True, lock=False, lacks=("no object lock: x",)), None),
+        (
+            Protection(bucket="b", versioned=False, lock=False, lacks=("no versions: x", "no object lock: y")),
+            "no versions: x; no object lock: y",
+        ),
+        (Protection(bucket="b", lacks=("versions unknown: x", "object lock unknown: y")), "versions unknown: x; object lock unknown: y"),
+        (Protection(bucket="b", read=False), "unknown what protects"),
+        (Protection(bucket="b", exists=False), "does not exist"),
+    ],
+)
+def test_an_archive_that_nothing_protects_is_red_and_what_merely_lacks_is_said(bucket: Protection, said: str | None) -> None:
+    one = report(steps=(), holds=(), archive=archive(protection=bucket))
+    assert [(f.kind, f.fails) for f in findings(one)] == ([("archive", False)] if said else [])
+    assert all((said or "") in f.what for f in findings(one))
+    assert all(lack in render(one) for lack in bucket.lacks)
+
+
+def test_archive_objects_that_are_not_sealed_are_a_finding_of_their_step() -> None:
+    unsealed = tuple(s.model_copy(update={"unsealed": n}) for s, n in zip(archive().steps, (1, 3), strict=True))
+    found = findings(report(steps=(), holds=(), archive=archive(steps=unsealed)))
+    assert [(f.where, f.what.partition(" sealed")[0]) for f in found] == [
+        ("contracts/contracts", "1 archive object is not"),
+        ("billing-invoices/billing_invoices", "3 archive objects are not"),
+    ]
+
+
 @pytest.mark.parametrize(("review_on", "red"), [(None, True), (date(2026, 11, 23), True), (date(2026, 11, 24), False)])
 def test_a_hold_is_red_without_a_review_date_or_past_it(review_on: date | None, red: bool) -> None:
     hold = HoldReport(id=1, scope=("tenant",), reason="audit", owner="Legal", starts_on=date(2026, 1, 1), review_on=review_on)
@@ -106,8 +139,9 @@ class _Links(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_well_formed_and_reaches_for_nothing_outside() -> None:
-    page = render(report())
+@pytest.mark.parametrize("made", [report, expiry], ids=["night", "expiry"])
+def test_the_page_is_well_formed_and_reaches_for_nothing_outside(made: Callable[[], RunReport]) -> None:
+    page = render(made())
     parser = _Links()
     parser.feed(page)
     assert (parser.open, parser.outside) == ([], [])
@@ -130,13 +164,99 @@ def test_the_page_names_what_an_auditor_looks_for() -> None:
     ):
         assert str(text) in page
     for text in (
-        "an archive to keep",
+        "the handling of persons’ requests",
         "a record that the tenant got its data back",
         "definitive (L4) on 29",
         "the cookies policy",
         "cutoff 24",
     ):
         assert text in page
+
+
+def text_of(page: str) -> str:
+    """What is read of a page, without its tags."""
+    body = re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(body))  # of every width and kind
+
+
+def test_the_archive_part_says_what_was_kept_under_which_law_and_until_when() -> None:
+    said = text_of(render(report()))
+    for words_ in ("2 371 archived first", CLAIMS, "ground: claims", BOOKS, "ground: obligation", "10 years", "14 January 2027"):
+        assert words_ in said
+    assert "each object until its own expiry the last until 1 January 2037, 00:00" in said
+    assert "lethe-archive lacks nothing" in said
+
+
+def test_the_sum_of_a_contracts_end_is_told_by_its_terms_and_tenants_only_by_shortened_digests() -> None:
+    held, moved = archive().splits
+    assert (held.balanced, moved.balanced) == (True, True)
+    assert held.model_copy(update={"archived": 60}).balanced is False
+    assert held.model_copy(update={"only_deleted": None}).balanced is None
+    said = text_of(render(report()))
+    assert "tenant 9f3c01aa… 12 in, 13 archived, 0 deleted, 0 still there" in said
+    wrong = held.model_copy(update={"archived": 60})
+    assert "does not come out" in text_of(render(report(archive=archive(splits=(wrong,)))))
+    unknown = held.model_copy(update={"check": "unknown", "tenants": None, "off": None})
+    assert "unknown by tenant" in text_of(render(report(archive=archive(splits=(unknown,)))))
+    failed = held.model_copy(update={"check": "failed", "off": 2})
+    assert "does not come out" in text_of(render(report(archive=archive(splits=(failed,)))))
+
+
+def test_rules_that_wait_say_how_much_is_due_and_unknown_is_not_zero() -> None:
+    said = text_of(render(report()))
+    assert re.search(r"tenant-data clients 30 days 1 204 a record that the tenant got its data back", said)
+    assert re.search(r"backups no dataset yet 35 days not counted control over", said)
+
+
+def test_the_report_of_an_expiry_says_what_went_what_is_held_past_its_day_and_what_is_left() -> None:
+    tonight = expiry()
+    assert [(t.label, t.value, t.note) for t in tiles(tonight)] == [
+        ("Rows expired", "48", "7 objects, 1 written anew"),
+        ("Survivors", "0", ""),
+        ("Held past their expiry", "4", ""),
+        ("Rows left in the archive", "2\u202f371", "18 objects"),
+        ("Clean steps", "1 of 1", ""),
+    ]
+    said = text_of(render(tonight))
+    for words_ in ("Archived data due on", "L2 29 December 2026", f"{'5a' * 16} (3)", "1 litigation Legal", "What is left in the archive"):
+        assert words_ in said
+
+
+def test_a_report_without_an_archive_is_silent_about_one() -> None:
+    page = render(report(archive=None))
+    assert 'id="archive"' not in page
+    assert "archived first" not in page
+
+
+def test_expiries_within_two_years_are_drawn_by_month_and_later_ones_by_year() -> None:
+    near = calendar((("Law", "2026-11", 5), ("Law", "2028-10", 7)))
+    far = calendar((("Law", "2026-11", 5), ("Law", "2028-11", 7), ("Other", "2028-01", 1)))
+    assert near is not None and far is not None
+    assert (near.by, [c.label for c in near.columns]) == ("month", ["November 2026: 5 under Law", "October 2028: 7 under Law"])
+    assert (far.by, [c.label for c in far.columns]) == ("year", ["2026: 5 under Law", "2028: 7 under Law, 1 under Other"])
+    assert calendar(()) is None and calendar((("Law", "2026-11", 0),)) is None
+
+
+def test_laws_are_stacked_without_a_gap_and_every_row_is_in_a_column() -> None:
+    rows = tuple((f"Law {n}", f"{y}-01", n * 10 + y - 2027) for n in range(1, 9) for y in range(2027, 2064))
+    drawn = calendar(rows)
+    assert drawn is not None
+    assert (len(drawn.laws), drawn.laws[-1]) == (COLOURS, "other laws")
+    assert "2056 and later" in drawn.columns[-1].label
+    said = sum(int(n.replace(",", "")) for c in drawn.columns for n in re.findall(r"([\d,]+) under", c.label))
+    assert said == sum(n for _, _, n in rows)
+    for column in drawn.columns:
+        edges = [p.y + p.height for p in column.parts]
+        assert edges == pytest.approx([drawn.base, *(p.y for p in column.parts[:-1])], abs=0.05)
+
+
+def test_labels_of_expiries_never_run_into_each_other_and_totals_have_room() -> None:
+    for count in range(1, 40):
+        for months in (1, 12):
+            drawn = calendar(tuple(("Law", f"{2027 + i * months // 12}-{i * months % 12 + 1:02}", 12_345) for i in range(count)))
+            assert drawn is not None
+            assert all(b.at - a.at >= (40 if drawn.by == "year" else 62) for a, b in pairwise(drawn.ticks)), count
+            assert all(b.x + b.width / 2 - a.x - a.width / 2 >= 44 for a, b in pairwise(drawn.columns) if a.total), count
 
 
 def test_the_same_report_is_the_same_page_byte_for_byte() -> None:

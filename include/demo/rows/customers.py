@@ -21,6 +21,12 @@ _NEVER = np.iinfo(np.int64).max
 LIVE, ENDED, LONG_ENDED, NO_CONTRACT = range(4)
 
 
+def silent(world: World) -> np.ndarray:
+    """Which tenants ended lately, stored nothing and never asked anything: half of those that ended lately and stored nothing."""
+    state = world.keys["tenant_state"]
+    return np.asarray((state == ENDED) & (np.arange(len(state)) % 4 == 0))
+
+
 def _tenants(world: World) -> Iterator[Chunk]:
     """Eight of ten have a living contract; the others ended lately, ended over 3 years ago, or never signed."""
     rng, pools = world.rng("tenants"), world.pools

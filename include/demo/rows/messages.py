@@ -10,7 +10,7 @@ import numpy as np
 from demo.calendar import START_OF_SERVICE
 from demo.pools import NULL
 from demo.rows.base import RESERVED, Chunk, TableRows, World, draw, ints, micros, nullable, ranges, spread, stamps, uuids
-from demo.rows.customers import DAY
+from demo.rows.customers import DAY, silent
 
 _MESSAGES = 4
 """Messages a thread: the first, and replies that each answer an earlier one."""
@@ -19,11 +19,13 @@ _STATUSES = np.array(["delivered"] * 18 + ["bounced", "deferred"], dtype=object)
 
 
 def _support_threads(world: World) -> Iterator[Chunk]:
-    """Opened while the tenant's contract ran; those of tenants that left over three years ago are due."""
+    """Opened while the tenant's contract ran; those of tenants that left over three years ago are due. Tenants that went without a word
+    have none: nothing keeps them once their contract has ended."""
     rng, pools = world.rng("support_threads"), world.pools
     n = world.count(1_500, least=30)
     tenants, users, user_tenants = world.keys["tenants"], world.keys["users"], world.keys["user_tenants"]
     index = rng.integers(0, len(tenants), n)
+    index = np.where(silent(world)[index], (index + 1) % len(tenants), index)  # the next one asks instead: no two in a row are silent
     tenant = tenants[index]
     low, high = np.searchsorted(user_tenants, tenant, "left"), np.searchsorted(user_tenants, tenant, "right")
     author = users[low + (rng.random(n) * (high - low)).astype(np.int64)]

@@ -33,6 +33,30 @@ def plan(context: Any) -> list[dict[str, Any]]:
     return [] if planned.dry_run else [{"label": group.label, "steps": list(group.steps)} for group in planned.groups]
 
 
+def plan_expiry(context: Any) -> list[str]:
+    """Makes, counts and stores the plan of the archive's expiry; returns its steps, none for a dry run, and pushes what `plan` pushes."""
+    from lethe import retention
+
+    params, run = context["params"], context["dag_run"]
+    planned = retention.plan_expiry(
+        Workspace.open(from_airflow),
+        as_of=_as_of(params.get("as_of"), run.run_after),
+        dry_run=_dry_run(params.get("dry_run"), run.run_type),
+    )
+    for key in ("digest", "attempt", "dry_run"):
+        context["ti"].xcom_push(key=key, value=getattr(planned, key))
+    return [] if planned.dry_run else [step for group in planned.groups for step in group.steps]
+
+
+def expire(steps: Sequence[str], digest: str, attempt: int) -> dict[str, Any]:
+    """Carries out the steps of an expiry; returns rows deleted by step. A dry run, and an archive without an object, has none."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    if not steps:
+        raise AirflowSkipException("Nothing is to expire: a dry run, or nothing was ever archived.")
+    return purge(steps, digest, attempt)
+
+
 def purge(steps: Sequence[str], digest: str, attempt: int) -> dict[str, Any]:
     """Carries out the steps of one group; returns rows deleted by step."""
     from lethe import retention

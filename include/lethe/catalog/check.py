@@ -9,7 +9,7 @@ from lethe.catalog.model import Catalog, Path, Prefix, Store, Table
 from lethe.catalog.paths import follow
 from lethe.errors import UnknownName
 from lethe.findings import CheckFinding, Kind
-from lethe.policy.model import PolicyVersion, Rule
+from lethe.policy.model import Need, PolicyVersion, Rule
 
 
 def check_catalog(catalog: Catalog, policy: PolicyVersion, *, on: date) -> list[CheckFinding]:
@@ -19,6 +19,7 @@ def check_catalog(catalog: Catalog, policy: PolicyVersion, *, on: date) -> list[
         found += _store(store, on)
         for name, table in store.tables.items():
             found += _table(store, name, table)
+            found += _files(catalog, store, name, table)
         for name, prefix in store.prefixes.items():
             found += _prefix(name, prefix)
     found += _purposes(catalog)
@@ -114,6 +115,20 @@ def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
             )
 
 
+def _files(catalog: Catalog, store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
+    """The objects of a table's rows lie in a prefix that is there, are named by a column that is there, and belong to one store's rows."""
+    if table.files is None:
+        return
+    where = f"{name} files"
+    yield from _columns(table, where, (table.files.column,))
+    if not any(table.files.dataset in s.prefixes for s in catalog.stores):
+        yield _finding("name not known", where, f"`{table.files.dataset}` is no prefix of the catalog.", "Name one of a bucket store.")
+    named = (other.files for s in catalog.stores if s.id != store.id for other in s.tables.values())
+    if any(files and files.dataset == table.files.dataset for files in named):
+        fix = "Give each store's files a prefix of their own: whether a row still names an object can be seen in one database only."
+        yield _finding("name not known", where, f"Rows of another store have their files in `{table.files.dataset}` too.", fix)
+
+
 def _columns(table: Table, where: str, columns: tuple[str, ...], kind: Kind = "name not known") -> Iterator[CheckFinding]:
     for column in columns:
         if column not in table.columns:
@@ -168,7 +183,7 @@ def _rules(catalog: Catalog, policy: PolicyVersion) -> Iterator[CheckFinding]:
             )
     for rule in policy.rules:
         members = {n: (s, d) for n, (s, d) in datasets.items() if d.category == rule.category}
-        if not members and not rule.needs:
+        if not members and _acts(rule):
             yield _finding(
                 "category without dataset", f"rule {rule.id}", f"No dataset has the category `{rule.category}`.", "Correct the category."
             )
@@ -184,20 +199,53 @@ def _rules(catalog: Catalog, policy: PolicyVersion) -> Iterator[CheckFinding]:
                     f"`{name}` has no way to a contract.",
                     "Add `tenant:` there and `contracts:` to the store.",
                 )
-        yield from _names(rule, {n: d for n, (_, d) in members.items()})
+        for category in rule.kept_for:
+            if not any(d.category == category and isinstance(d, Table) for _, d in datasets.values()):
+                yield _finding(
+                    "category without dataset",
+                    f"rule {rule.id} kept_for",
+                    f"No table has the category `{category}`.",
+                    "Correct the category.",
+                )
+        yield from _names(rule, {n: d for n, (_, d) in members.items() if not catalog.goes_with_rows(n)})
+        yield from _archived(rule, {n: d for n, (_, d) in members.items() if not (isinstance(d, Table) and d.partition_of)})
+
+
+def _acts(rule: Rule) -> bool:
+    """May it act once the company has an archive? Everything else that rules need is not there yet."""
+    return not set(rule.needs) - {Need.ARCHIVE}
+
+
+def _archived(rule: Rule, members: dict[str, Table | Prefix]) -> Iterator[CheckFinding]:
+    """A rule that archives names columns of each dataset of its category, and of no other."""
+    if rule.archive is None:
+        return
+    where, fix = f"rule {rule.id} archive.columns", "Correct it in rules.yaml: what is not archived is deleted."
+    for name in sorted(members.keys() - rule.archive.columns.keys()):
+        yield _finding("name not known", where, f"It names no columns of `{name}`.", fix)
+    for name, columns in rule.archive.columns.items():
+        dataset = members.get(name)
+        if not isinstance(dataset, Table):
+            yield _finding("name not known", where, f"`{name}` is no table of the category `{rule.category}`.", fix)
+            continue
+        lacking = [c for c in columns if c not in dataset.columns]
+        if lacking:
+            yield _finding("name not known", where, f"`{name}` has no column {', '.join(f'`{c}`' for c in lacking)} in the catalog.", fix)
+        if not columns:
+            yield _finding("name not known", where, f"It names no columns of `{name}`.", fix)
 
 
 def _names(rule: Rule, members: dict[str, Table | Prefix]) -> Iterator[CheckFinding]:
     """A rule that acts needs its clock and subset in every dataset; one that waits, in one at least."""
     lacking = [n for n, d in members.items() if rule.clock not in d.clocks]
-    if lacking and (not rule.needs or len(lacking) == len(members)):
+    if lacking and (_acts(rule) or len(lacking) == len(members)):
         yield _finding(
             "clock not defined", f"rule {rule.id}", f"Its clock `{rule.clock}` is not defined in {', '.join(lacking)}.", "Define it there."
         )
     if rule.subset is None:
         return
     lacking = [n for n, d in members.items() if not isinstance(d, Table) or rule.subset not in d.subsets]
-    if lacking and (not rule.needs or len(lacking) == len(members)):
+    if lacking and (_acts(rule) or len(lacking) == len(members)):
         yield _finding(
             "name not known", f"rule {rule.id}", f"Its subset `{rule.subset}` is not defined in {', '.join(lacking)}.", "Define it there."
         )

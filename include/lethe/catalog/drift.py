@@ -36,6 +36,7 @@ def drift(store: Store, live: LiveSchema) -> list[CheckFinding]:
             continue
         found += _columns(name, table, there, exempt)
         found += _keys(name, table, there)
+        found += _files(name, table, there)
         for clock_id, clock in table.clocks.items():
             found += _clock(store, live, name, clock_id, clock)
     found += _relations(store, live, mapped)
@@ -82,6 +83,18 @@ def _keys(name: str, table: Table, there: LiveTable) -> Iterator[CheckFinding]:
     if all(c in there.columns for c in table.key) and not there.unique_on(table.key) and there.kind in ("table", "partitioned"):
         yield _finding(
             "key is not unique", name, "No primary key or unique index says that the key names one row.", "Take the primary key's columns."
+        )
+
+
+def _files(name: str, table: Table, there: LiveTable) -> Iterator[CheckFinding]:
+    """Before an object goes, every other row is asked whether it names it."""
+    if table.files is not None and table.files.column in there.columns and not there.indexed(table.files.column):
+        yield _finding(
+            "path without index",
+            f"{name} files",
+            f"{there.name} has no index on `{table.files.column}`.",
+            f"Create an index on {there.name} ({table.files.column}), a unique one where no two rows may name one object.",
+            stops=False,
         )
 
 

@@ -14,10 +14,15 @@ OnDelete = Literal["no action", "restrict", "cascade", "set null", "set default"
 
 
 class LiveColumn(Frozen):
-    """A column's type as PostgreSQL prints it (`timestamp with time zone`), and whether it may be NULL."""
+    """A column's type as PostgreSQL prints it (`timestamp with time zone`), and whether it may be NULL.
+
+    `kinds` says what the type is made of, outermost first: `domain`, `array`, `range`, `multirange` lead on to the next; the last is
+    `enum`, `composite`, `other` (an extension's), or a type of PostgreSQL's own without its modifiers (`numeric`). Empty: not read.
+    """
 
     type: str
     nullable: bool
+    kinds: tuple[str, ...] = ()
 
 
 class LiveIndex(Frozen):

@@ -55,6 +55,10 @@ class Clock(Frozen):
         default="unknown",
         description="unknown: quarantined. not_started: the clock does not run yet (a live contract, a user not removed), so the row is not due.",
     )
+    future_means: Literal["unknown", "not_started"] = Field(
+        default="unknown",
+        description="unknown: a clock after `as_of` is quarantined. not_started: it is a date to come, such as the agreed end of a contract.",
+    )
     stored_as: Literal["timestamptz", "timestamp", "date"] = "timestamptz"
     zone: str | None = Field(default=None, description="With `stored_as: timestamp`: the zone its values are in.")
 
@@ -90,6 +94,13 @@ class Condition(Frozen):
         return self
 
 
+class Files(Frozen):
+    """The objects that belong to a table's rows: they go with their row, all versions of them."""
+
+    dataset: Id = Field(description="The prefix, of any store, in which they lie.")
+    column: Identifier = Field(description="The column with the object's whole key. NULL: the row has no file.")
+
+
 class Table(Frozen):
     """A table of a relational store, as one dataset."""
 
@@ -105,6 +116,7 @@ class Table(Frozen):
     tenant: Path | None = Field(default=None, description="How a row leads to its tenant; [] when the row is the tenant.")
     persons: tuple[Path, ...] = Field(default=(), description="How a row leads to persons; an empty path when the row is one.")
     columns: dict[Identifier, Column]
+    files: Files | None = None
     partition_of: Id | None = None
     owner: str | None = Field(
         default=None, description="Who corrects what is found wrong in it, such as a team; the store's when left out."
@@ -199,6 +211,15 @@ class Catalog(Frozen):
         for store in self.stores:
             found |= {i: (store, t) for i, t in store.tables.items()} | {i: (store, p) for i, p in store.prefixes.items()}
         return found
+
+    def goes_with_rows(self, dataset: str) -> bool:
+        """Is it a prefix without a clock whose objects are the files of a table of its category? They go with their rows, by no step of
+        their own."""
+        entry = self.datasets()[dataset][1]
+        if not isinstance(entry, Prefix) or entry.clocks:
+            return False
+        tables = (t for s in self.stores for t in s.tables.values() if t.files is not None and t.files.dataset == dataset)
+        return any(t.category == entry.category for t in tables)
 
     @model_validator(mode="after")
     def _dataset_ids_are_unique(self) -> Catalog:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from lethe.cli.archive import archive
 from lethe.cli.check import check
 from lethe.cli.docs import docs
 from lethe.cli.hold import hold
@@ -30,6 +31,7 @@ app.command()(check)
 app.command()(scan)
 app.add_typer(plan, name="plan")
 app.add_typer(hold, name="hold")
+app.add_typer(archive, name="archive")
 app.add_typer(policy, name="policy")
 app.command()(verify)
 app.command(hidden=True)(docs)

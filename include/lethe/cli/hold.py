@@ -1,8 +1,9 @@
-"""`lethe hold add|list|lift`."""
+"""`lethe hold add|list|lift|digest`."""
 
 from __future__ import annotations
 
 import getpass
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,12 @@ def add(
     reason: Annotated[str, typer.Option(help="litigation, investigation, audit, tax_inspection, authority_request, restriction.")],
     dataset: Annotated[str | None, typer.Option(help="A dataset of the catalog.")] = None,
     tenant: Annotated[str | None, typer.Option(help="A tenant's key.")] = None,
-    person: Annotated[str | None, typer.Option(help="DATASET:KEY, such as users:123; never a name or an address.")] = None,
+    person: Annotated[
+        str | None,
+        typer.Option(
+            help="DATASET:KEY, such as users:123, or DATASET:digest:DIGEST for a person whom only the archive has; never a name or an address."
+        ),
+    ] = None,
     since: Annotated[str | None, typer.Option(help="Rows whose clock is at or after this instant, with its zone.")] = None,
     until: Annotated[str | None, typer.Option(help="Rows whose clock is before this instant, with its zone.")] = None,
     review_on: Annotated[
@@ -35,7 +41,8 @@ def add(
 ) -> None:
     """Adds a hold. It is accepted once the batches that run now are over, and wins over every later one.
 
-    Refused when it would keep nothing: a dataset that does not lead to what it names, a key that no row has. Prints what it keeps now.
+    Refused when it would keep nothing: a dataset that does not lead to what it names, a key that no row has, here or in the archive.
+    Prints what it keeps now.
     """
     from lethe.instants import now
     from lethe.plan.model import HoldScope
@@ -49,7 +56,7 @@ def add(
                 id=0,
                 dataset=dataset,
                 tenant=tenant,
-                person=_person(person, workspace),
+                person=subject_of(person, workspace) if person else None,
                 since=_instant(since, "--since"),
                 until=_instant(until, "--until"),
             ),
@@ -60,7 +67,9 @@ def add(
             at=now(),
         )
     if as_json:
-        print_json({**_object(added.hold), "keeps": dict(added.keeps), "out_of_reach": dict(added.out_of_reach)})
+        archived = {"objects": added.archived_objects, "rows_at_most": added.archived_rows}
+        kept = {"keeps": dict(added.keeps), "out_of_reach": dict(added.out_of_reach), "archived": archived}
+        print_json({**_object(added.hold), **kept})
     else:
         _show(added)
 
@@ -100,10 +109,32 @@ def lift(
     print_json(_object(lifted)) if as_json else say(f"Hold {hold_id} lifted.")
 
 
+@hold.command("digest")
+def digest(
+    key: Annotated[str, typer.Argument(metavar="DATASET:KEY", help="A person (users:123) or a tenant (tenants:7).")],
+    as_json: AsJson = False,
+) -> None:
+    """Prints the keyed digest that evidence, the archive and the form of `legal_hold` know a person or tenant by.
+
+    Whether anybody has that key is not looked up.
+    """
+    from lethe import settings
+    from lethe.evidence.record import keyed_digest
+    from lethe.workspace import Workspace
+
+    with Workspace.open() as workspace:
+        tenants = [s.tenants for s in workspace.catalog.stores if s.tenants]
+        named = subject_of(key, workspace, also=tenants)
+        found = keyed_digest(settings.digest_key(workspace.connections(settings.CONTROL)), *named)
+    print_json({"dataset": named[0], "digest": found}) if as_json else typer.echo(found)
+
+
 def _show(added: Added) -> None:
     say(f"Hold {added.hold.scope.id} added.")
     print_table("It keeps now, due or not", ("dataset", "rows"), [(d, "not counted" if n is None else n) for d, n in added.keeps.items()])
-    if not any(n is None or n for n in added.keeps.values()):
+    if added.archived_objects:
+        say(f"In the archive it may keep rows of {added.archived_objects} objects, which have {added.archived_rows} rows in all.")
+    elif not any(n is None or n for n in added.keeps.values()):
         say("It keeps no row now: look whether that is meant.")
     if added.hold.scope.dataset:
         say(f"Rows of {added.hold.scope.dataset} only: what belongs to them in another dataset is not kept.")
@@ -122,15 +153,15 @@ def _scope(found: Hold) -> str:
     return ", ".join(f"{k} {v}" for k, v in parts.items() if v)
 
 
-def _person(text: str | None, workspace: Workspace) -> tuple[str, str] | None:
+def subject_of(text: str, workspace: Workspace, *, also: Sequence[str] = ()) -> tuple[str, str]:
+    """The dataset and key of DATASET:KEY. Raises HoldRefused, without the text, unless it names a dataset of persons, or one of `also`."""
     from lethe.errors import HoldRefused
+    from lethe.retention.holding import identities
 
-    if text is None:
-        return None
     dataset, colon, key = text.partition(":")
-    identities = sorted({i for s in workspace.catalog.stores for i in s.identities})
-    if not colon or dataset not in identities:
-        raise HoldRefused("A person is DATASET:KEY.", fix=f"Datasets of persons: {', '.join(identities)}.")
+    known = sorted({*identities(workspace.catalog), *also})
+    if not colon or not key or dataset not in known:
+        raise HoldRefused("A person is DATASET:KEY.", fix=f"Datasets that can be named so: {', '.join(known)}.")
     return dataset, key
 
 

@@ -101,7 +101,7 @@ def _step(planned: PlannedRun, step: Step) -> dict[str, Any]:
         "store": step.store,
         "acts": step.acts,
         "waiting_for": list(step.waiting_for),
-        "cutoff": step.predicate.cutoff.isoformat() if step.predicate else None,
+        "cutoff": found.isoformat() if (found := step.due_before) else None,
         "counts": counts.model_dump(mode="json") if counts else None,
     }
 
@@ -111,7 +111,7 @@ def _show(planned: PlannedRun) -> None:
     rows = []
     for step in acting:
         c = planned.counts[step.id]
-        cutoff = f"{step.predicate.cutoff:%Y-%m-%d %H:%MZ}" if step.predicate else None
+        cutoff = f"{step.due_before:%Y-%m-%d %H:%MZ}" if step.due_before else None
         rows.append((step.rule, step.dataset, cutoff, c.total, c.due, c.held, c.blocked, c.quarantined))
     print_table(
         f"Plan as of {planned.plan.as_of.isoformat()}, policy {planned.plan.policy_version}",

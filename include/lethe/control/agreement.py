@@ -14,10 +14,10 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, select
 
 from lethe.control.approvals import KEPT_THERE
+from lethe.control.holds import person_digest
 from lethe.control.tables import approvals, holds
 from lethe.evidence.heads import HeadStore
 from lethe.evidence.ledger import records
-from lethe.evidence.record import keyed_digest
 from lethe.evidence.verdict import LedgerFinding, Verdict, verify_ledger
 from lethe.frozen import canonical_json
 
@@ -52,7 +52,7 @@ def hold_differences(connection: Connection, *, digest_key: bytes) -> tuple[Ledg
 
 def _hold(row: RowMapping, digest_key: bytes) -> dict[str, Any]:
     person = row["person_key"]
-    digest = keyed_digest(digest_key, row["person_dataset"] or "", person) if person is not None and len(digest_key) >= 16 else person
+    digest = person_digest(digest_key, (row["person_dataset"] or "", person)) if person is not None and len(digest_key) >= 16 else person
     given = {**row, "person_digest": digest}
     return {k: _plain(given[k]) for k in (*_HOLD, "lifted_by")} | {k: _recorded(row[k]) for k in ("added_at", "lifted_at")}
 

@@ -1,7 +1,8 @@
 """Who may do what in Lethe's own database. Applied again at each migration, so that a role made later gets its rights too.
 
 `lethe_runtime` works; on `ledger` it may only select and insert (invariant 8). `lethe_approver` reads plans, their counts,
-runs and the ledger, and inserts approvals and their evidence; nothing else.
+runs and the ledger, and inserts approvals and their evidence; nothing else. `lethe_archivist` reads manifests and records each
+reading of the archive.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from lethe.control.tables import SCHEMA, metadata
 
 RUNTIME = "lethe_runtime"
 APPROVER = "lethe_approver"
+ARCHIVIST = "lethe_archivist"
 
 RIGHTS: Mapping[str, Mapping[str, str]] = {
     RUNTIME: {
@@ -27,6 +29,13 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "holds": "SELECT, INSERT, UPDATE",
         "approvals": "SELECT, INSERT",
         "maintenance": "SELECT, INSERT, UPDATE",
+        "archive_objects": "SELECT, INSERT, UPDATE",
+        "archive_subjects": "SELECT, INSERT, DELETE",
+    },
+    ARCHIVIST: {
+        "archive_objects": "SELECT",
+        "archive_subjects": "SELECT",
+        "ledger": "SELECT, INSERT",
     },
     APPROVER: {
         "plans": "SELECT",

@@ -17,23 +17,24 @@ LOOKED_BACK = 100
 
 
 def past_deleted(
-    connection: Connection, steps: Collection[str], *, besides: str | None = None, limit: int = LOOKED_BACK
+    connection: Connection, steps: Collection[str], *, besides: str | None = None, of_archive: bool = False, limit: int = LOOKED_BACK
 ) -> dict[str, tuple[int, ...]]:
     """Rows that each step deleted in its last `limit` plans with a finished run, oldest first.
 
     A step's id is its rule and dataset, so it is the same across plans. A step of too few plans to know what is usual has the history of
     its dataset instead, whatever the rule was called. Attempts of one plan are one run of it: their sum is what that plan deleted.
-    `besides` leaves out the plan that is judged.
+    `besides` leaves out the plan that is judged. `of_archive`: steps of the archive's expiry have only plans of it as their past, and
+    steps over live data none of these.
     """
-    own = _deleted(connection, step_results.c.step, steps, besides, limit)
+    own = _deleted(connection, step_results.c.step, steps, besides, limit, of_archive)
     new = {step: step.partition("/")[2] for step in steps if len(own.get(step, ())) < PAST_RUNS_NEEDED}
     dataset = func.split_part(step_results.c.step, "/", 2)
-    others = _deleted(connection, dataset, {d for d in new.values() if d}, besides, limit) if new else {}
+    others = _deleted(connection, dataset, {d for d in new.values() if d}, besides, limit, of_archive) if new else {}
     return {**own, **{step: others[d] for step, d in new.items() if d in others}}
 
 
 def _deleted(
-    connection: Connection, key: ColumnElement[Any], wanted: Collection[str], besides: str | None, limit: int
+    connection: Connection, key: ColumnElement[Any], wanted: Collection[str], besides: str | None, limit: int, of_archive: bool
 ) -> dict[str, tuple[int, ...]]:
     deleted = cast(step_results.c.terms["deleted"].astext, BigInteger)
     ended = func.max(runs.c.finished_at)
@@ -45,7 +46,8 @@ def _deleted(
             func.row_number().over(partition_by=key, order_by=ended.desc()).label("back"),
         )
         .join(runs, (runs.c.plan == step_results.c.plan) & (runs.c.attempt == step_results.c.attempt))
-        .where(runs.c.state == "finished", key.in_(wanted), deleted.is_not(None))
+        .join(plans, plans.c.digest == step_results.c.plan)
+        .where(runs.c.state == "finished", key.in_(wanted), deleted.is_not(None), _of_archive() if of_archive else ~_of_archive())
         .group_by(key, step_results.c.plan)
     )
     if besides is not None:
@@ -57,6 +59,12 @@ def _deleted(
     return {name: tuple(rows) for name, rows in found.items()}
 
 
+def _of_archive() -> ColumnElement[bool]:
+    """Is it a plan of the archive's expiry that has a step? Its steps are all of one kind, the only one whose predicate names a law."""
+    named: ColumnElement[bool] = plans.c.body["steps"][0]["predicate"]["law"].astext.is_not(None)
+    return named
+
+
 def last_steps(connection: Connection, *, besides: str | None = None, limit: int = LOOKED_BACK) -> dict[str, tuple[Step, ...]]:
     """By dataset, the steps of the last finished runs over it, as the stored plans say, waiting ones too.
 
@@ -66,7 +74,7 @@ def last_steps(connection: Connection, *, besides: str | None = None, limit: int
     newest = (
         select(plans.c.digest)
         .join(runs, runs.c.plan == plans.c.digest)
-        .where(runs.c.state == "finished", plans.c.digest != (besides or ""))
+        .where(runs.c.state == "finished", plans.c.digest != (besides or ""), ~_of_archive())
         .group_by(plans.c.digest)
         .order_by(func.max(runs.c.finished_at).desc(), plans.c.as_of.desc())
         .limit(limit)

@@ -27,6 +27,8 @@ from lethe.plan.model import HoldScope
 HOLDS_LOCK = (7211, 2)
 _LOGIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")
 _KEY = re.compile(r"^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$")
+_BY_DIGEST = "digest:"
+_DIGEST = re.compile(r"^[0-9a-f]{32}([0-9a-f]{32})?$")
 
 
 class HoldReason(StrEnum):
@@ -91,7 +93,7 @@ def add_hold(
     at = at or now()
     scope = HoldScope(id=0, dataset=dataset, tenant=tenant, person=person, since=since, until=until)
     check_hold(scope, reason=reason, owner=owner, starts_on=starts_on, review_on=review_on, catalog=catalog)
-    keyed = keyed_digest(digest_key, *person) if person else None
+    keyed = person_digest(digest_key, person) if person else None
     connection.execute(select(func.pg_advisory_xact_lock(*HOLDS_LOCK)))
     values = {
         "dataset": dataset,
@@ -122,6 +124,22 @@ def add_hold(
     }
     append(connection, "hold.added", body, run=f"hold:{hold_id}", at=at)
     return hold_of(connection, hold_id)
+
+
+def by_digest(digest: str) -> str:
+    """How a hold names a person whom no live row has: by the keyed digest, of 32 or 64 hex digits. It keeps rows of the archive only."""
+    return f"{_BY_DIGEST}{digest}"
+
+
+def digest_of_key(key: str) -> str | None:
+    """The keyed digest in a key that is written as `digest:` and 32 or 64 hex digits; None for every other key."""
+    digest = key.removeprefix(_BY_DIGEST)
+    return digest if digest != key and _DIGEST.match(digest) else None
+
+
+def person_digest(digest_key: bytes, person: tuple[str, str]) -> str:
+    """How evidence names the person of a hold: the keyed digest of dataset and key, or the digest that the hold was given."""
+    return digest_of_key(person[1]) or keyed_digest(digest_key, *person)
 
 
 def lift_hold(connection: Connection, hold_id: int, *, by: str, at: datetime | None = None) -> Hold:
@@ -188,6 +206,8 @@ def check_hold(scope: HoldScope, *, reason: str, owner: str, starts_on: date, re
         raise HoldRefused(
             "A tenant or person is named by a key of its dataset, never by a name or an address.", fix="Give the key, such as 123."
         )
+    if scope.person and scope.person[1].startswith(_BY_DIGEST) and digest_of_key(scope.person[1]) is None:
+        raise HoldRefused("That is no keyed digest.", fix="`lethe hold digest DATASET:KEY` prints one: 64 hex digits.")
     if review_on is not None and review_on < starts_on:
         raise HoldRefused("A hold's review date lies before its start.", fix="Give a review date on or after the start.")
     refuse_unreachable(catalog, scope)

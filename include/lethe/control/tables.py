@@ -15,6 +15,7 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     Table,
@@ -183,3 +184,50 @@ maintenance = Table(
     Column("task", Text, primary_key=True, comment="airflow-clean"),
     Column("succeeded_at", Instant, nullable=False),
 )
+
+archive_objects = Table(
+    "archive_objects",
+    metadata,
+    Column("id", Text, primary_key=True, comment="32 hex digits, drawn at random"),
+    Column("bucket", Text, nullable=False),
+    Column("key", Text, nullable=False, unique=True, comment="dataset, law, schema, month of expiry, id; never personal data"),
+    Column("version", Text, comment="the store's version id; NULL in a bucket without versions"),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state in ('announced','stored','confirmed','sealed','dropped','expired','replaced')"),
+        nullable=False,
+    ),
+    Column("store", Text, nullable=False, comment="the store of the catalog that its rows came from"),
+    Column("dataset", Text, nullable=False),
+    Column("law", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("batch", Integer, comment="number of the batch whose rows it holds; NULL until its intent is written"),
+    Column("expires_on", Date, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("manifest", JSONB, comment="lethe.archive.model.Manifest without persons and tenants; NULL until it is stored"),
+    Column("lock_until", Instant, comment="as read back from the store; NULL where it has no lock"),
+    Column("announced_at", Instant, nullable=False, server_default=_now),
+    Column("sealed_at", Instant),
+    Column("ended_at", Instant, comment="when it was dropped, expired or replaced"),
+    Column("ended_by", Text, comment="the plan that expired or replaced it"),
+)
+
+archive_subjects = Table(
+    "archive_subjects",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True, comment="keyed digest of a person or tenant, 16 bytes"),
+    Column("object", Text, ForeignKey(archive_objects.c.id), primary_key=True),
+    Column("kind", Text, CheckConstraint("kind in ('person','tenant')"), primary_key=True),
+)
+
+Index("archive_objects_expiry", archive_objects.c.dataset, archive_objects.c.law, archive_objects.c.expires_at)
+Index(
+    "archive_objects_unsealed",
+    archive_objects.c.step,
+    postgresql_where=text("state IN ('announced', 'stored', 'confirmed')"),
+)
+Index("archive_subjects_object", archive_subjects.c.object)

@@ -1,7 +1,7 @@
 """Policy and catalog, as of one instant, become a plan: every rule a step for each dataset of its category. Pure.
 
 A rule that cannot be kept yet is in the plan with what it waits for, and never acts. A rule without a dataset is in it too: silence
-about a rule is not possible.
+about a rule is not possible. What a plan archives and what its rows are kept for stands in its steps too, so that an approval covers it.
 """
 
 from __future__ import annotations
@@ -10,19 +10,29 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from lethe.catalog.model import Catalog, Path, Prefix, Store, Table
+from lethe.catalog.model import Catalog, Prefix, Store, Table
 from lethe.errors import BadAsOf, UnknownName
-from lethe.plan.model import ContractShield, ObjectPredicate, Plan, Predicate, Step
-from lethe.plan.order import hop_to
-from lethe.policy.model import PolicyVersion, Rule
+from lethe.plan.keeping import kept_for, turned_round
+from lethe.plan.model import ArchiveTerms, ContractShield, KeptFor, ObjectPredicate, Plan, Predicate, Step
+from lethe.policy.model import Need, PolicyVersion, Rule
 from lethe.policy.period import cutoff
 
 
-def make_plan(policy: PolicyVersion, catalog: Catalog, *, as_of: datetime, rules: Sequence[str] | None = None) -> Plan:
+def make_plan(
+    policy: PolicyVersion,
+    catalog: Catalog,
+    *,
+    as_of: datetime,
+    rules: Sequence[str] | None = None,
+    met: frozenset[Need] = frozenset(),
+) -> Plan:
     """The plan of the policy's rules, or of those named, as of an instant; the steps in the order of the policy, then of the catalog.
 
-    Raises BadAsOf for an `as_of` without zone, and UnknownName for a rule that does not exist or for a clock, a subset or a way to
-    the contracts that a dataset of a rule which would act does not define (invariant 6: it stops the run by name).
+    `met` are the needs that this installation meets, such as an archive: a rule that has no other does not wait.
+
+    Raises BadAsOf for an `as_of` without zone, and UnknownName for a rule that does not exist, for a clock, a subset or a way to
+    the contracts that a dataset of a rule which would act does not define (invariant 6: it stops the run by name), and for a dataset or
+    column of a rule's archive that the catalog lacks, whether the rule acts or waits.
     """
     if as_of.tzinfo is None:
         raise BadAsOf("as_of has no time zone.", fix="Write it as 2026-11-23T02:00:00+01:00.")
@@ -35,7 +45,7 @@ def make_plan(policy: PolicyVersion, catalog: Catalog, *, as_of: datetime, rules
         text_sha256=policy.text_sha256,
         catalog_digest=catalog.digest,
         rules=tuple(r.id for r in chosen),
-        steps=tuple(step for rule in chosen for step in _steps(rule, policy, catalog, as_of)),
+        steps=tuple(step for rule in chosen for step in _steps(rule, policy, catalog, as_of, met)),
     )
 
 
@@ -49,8 +59,9 @@ def _chosen(policy: PolicyVersion, rules: Sequence[str] | None) -> list[Rule]:
     return [r for r in policy.rules if r.id in rules]
 
 
-def _steps(rule: Rule, policy: PolicyVersion, catalog: Catalog, as_of: datetime) -> list[Step]:
-    """A step for each dataset of the rule's category; a partition goes with its partitioned table."""
+def _steps(rule: Rule, policy: PolicyVersion, catalog: Catalog, as_of: datetime, met: frozenset[Need]) -> list[Step]:
+    """A step for each dataset of the rule's category; a partition goes with its partitioned table, and files with their rows."""
+    waiting_for = tuple(need.value for need in rule.needs if need not in met)
     found = [
         Step(
             id=f"{rule.id}/{dataset}",
@@ -58,12 +69,14 @@ def _steps(rule: Rule, policy: PolicyVersion, catalog: Catalog, as_of: datetime)
             promise=rule.promise,
             dataset=dataset,
             store=store.id,
-            predicate=_predicate(rule, store, dataset, entry, policy, as_of),
-            waiting_for=_waiting_for(rule),
+            predicate=_predicate(rule, store, dataset, entry, policy, as_of, waits=bool(waiting_for)),
+            archive=_archive(rule, dataset, entry),
+            waiting_for=waiting_for,
             period=str(rule.period),
         )
         for dataset, (store, entry) in catalog.datasets().items()
         if entry.category == rule.category and not (isinstance(entry, Table) and entry.partition_of)
+        if waiting_for or not catalog.goes_with_rows(dataset)
     ]
     alone = Step(
         id=rule.id,
@@ -72,14 +85,26 @@ def _steps(rule: Rule, policy: PolicyVersion, catalog: Catalog, as_of: datetime)
         dataset=None,
         store=None,
         predicate=None,
-        waiting_for=_waiting_for(rule),
+        waiting_for=waiting_for,
         period=str(rule.period),
     )
     return found or [alone]
 
 
-def _waiting_for(rule: Rule) -> tuple[str, ...]:
-    return tuple(need.value for need in rule.needs)
+def _archive(rule: Rule, dataset: str, entry: Table | Prefix) -> ArchiveTerms | None:
+    """What the rule keeps of a dataset's rows; None for a rule that only deletes. UnknownName for what is not there to keep."""
+    if rule.archive is None:
+        return None
+    columns = rule.archive.columns.get(dataset, ())
+    known = entry.columns if isinstance(entry, Table) else {}
+    lacking = [c for c in columns if c not in known]
+    if not columns or lacking:
+        what = f"columns that the catalog lacks ({', '.join(lacking)})" if lacking else "no columns to archive"
+        raise UnknownName(
+            f"Rule {rule.id!r} cannot be planned: dataset {dataset!r} has {what}.",
+            fix="Correct `archive.columns` of the rule in rules.yaml: each table of its category, with the columns that the law needs.",
+        )
+    return ArchiveTerms(law=rule.archive.law, ground=rule.archive.ground, period=rule.archive.period, columns=columns)
 
 
 class _Lacking(Exception):
@@ -87,7 +112,7 @@ class _Lacking(Exception):
 
 
 def _predicate(
-    rule: Rule, store: Store, dataset: str, entry: Table | Prefix, policy: PolicyVersion, as_of: datetime
+    rule: Rule, store: Store, dataset: str, entry: Table | Prefix, policy: PolicyVersion, as_of: datetime, *, waits: bool
 ) -> Predicate | ObjectPredicate | None:
     """The rule's predicate on a dataset; None when the dataset lacks a part of it and the rule waits anyway."""
     try:
@@ -95,7 +120,7 @@ def _predicate(
             return _on_objects(rule, store, entry, policy, as_of)
         return _on_rows(rule, store, dataset, entry, policy, as_of)
     except _Lacking as lacking:
-        if rule.needs:
+        if waits:
             return None
         raise UnknownName(
             f"Rule {rule.id!r} cannot be planned: dataset {dataset!r} has {lacking}.", fix="Add it to the dataset in the catalog."
@@ -105,7 +130,7 @@ def _predicate(
 def _on_objects(rule: Rule, store: Store, entry: Prefix, policy: PolicyVersion, as_of: datetime) -> ObjectPredicate:
     if rule.clock not in entry.clocks:
         raise _Lacking(f"no clock {rule.clock!r}")
-    if rule.subset is not None or rule.live_contract == "keeps":
+    if rule.subset is not None or rule.live_contract == "keeps" or rule.kept_for:
         raise _Lacking("objects, which have no subsets and lead to no contract")
     return ObjectPredicate(
         bucket=entry.bucket,
@@ -131,6 +156,7 @@ def _on_rows(rule: Rule, store: Store, dataset: str, entry: Table, policy: Polic
         zone=policy.time_zone,
         subset=entry.subsets[rule.subset] if rule.subset is not None else (),
         shield=_shield(store, dataset, entry) if rule.live_contract == "keeps" else None,
+        kept_for=_kept_for(rule, store, dataset),
     )
 
 
@@ -144,12 +170,11 @@ def _shield(store: Store, dataset: str, entry: Table) -> ContractShield:
     return ContractShield(through=(*entry.tenant, *back), started=store.contracts.started, ended=store.contracts.ended)
 
 
-def turned_round(store: Store, dataset: str, path: Path) -> Path:
-    """The path that leads from where `path` ends back to `dataset`."""
-    hops: list[str] = []
-    for hop in path:
-        to = hop_to(store, dataset, hop)
-        other, _, name = hop.rpartition(".")
-        hops.insert(0, name if other else f"{dataset}.{name}")
-        dataset = to
-    return tuple(hops)
+def _kept_for(rule: Rule, store: Store, dataset: str) -> tuple[KeptFor, ...]:
+    """Every table of the rule's `kept_for` categories, by the tenant that its rows and this dataset's have in common."""
+    if not rule.kept_for:
+        return ()
+    found = kept_for(store, dataset, rule.kept_for)
+    if not found:
+        raise _Lacking(f"no way to the tenants that it shares with a table of {', '.join(rule.kept_for)}")
+    return found

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field
 from lethe.catalog.model import Clock, Condition, ObjectClock, Path
 from lethe.errors import UnknownName
 from lethe.frozen import Frozen, digest
+from lethe.policy.period import CalendarPeriod
 
 
 class ContractShield(Frozen):
@@ -22,6 +23,14 @@ class ContractShield(Frozen):
     through: Path
     started: str
     ended: str
+
+
+class KeptFor(Frozen):
+    """The row is not due while a row of `dataset` has in `columns` what this row has in `own`."""
+
+    dataset: str
+    columns: tuple[str, ...]
+    own: tuple[str, ...]
 
 
 class Predicate(Frozen):
@@ -34,6 +43,28 @@ class Predicate(Frozen):
     zone: str = Field(default="UTC", description="The policy's time zone: the dates of `stored_as: date` are local dates there.")
     subset: tuple[Condition, ...] = ()
     shield: ContractShield | None = None
+    kept_for: tuple[KeptFor, ...] = ()
+
+
+class ArchiveTerms(Frozen):
+    """What becomes of a row that a law still needs: these columns of it go to the archive for `period`, counted from the clock.
+
+    A row whose period is over already is deleted and not archived (decision order 2).
+    """
+
+    law: str
+    ground: Literal["obligation", "claims"]
+    period: CalendarPeriod
+    columns: tuple[str, ...]
+
+
+class ExpiryPredicate(Frozen):
+    """Which archive objects are due: those of a dataset under a law whose `expires_at` is not after `as_of`."""
+
+    dataset: str
+    law: str
+    as_of: AwareDatetime
+    zone: str
 
 
 class ObjectPredicate(Frozen):
@@ -59,7 +90,8 @@ class Step(Frozen):
     promise: str
     dataset: str | None
     store: str | None
-    predicate: Predicate | ObjectPredicate | None
+    predicate: Predicate | ObjectPredicate | ExpiryPredicate | None
+    archive: ArchiveTerms | None = None
     waiting_for: tuple[str, ...] = ()
     period: str = Field(
         default="", description="The rule's period as written (P12M), so that the next plan can tell that it was shortened."
@@ -69,6 +101,13 @@ class Step(Frozen):
     def acts(self) -> bool:
         """Will this step delete anything?"""
         return self.predicate is not None and not self.waiting_for
+
+    @property
+    def due_before(self) -> datetime | None:
+        """The instant before which its clocks are due: the cutoff, or for archive objects, whose expiry is an instant of its own, `as_of`."""
+        if self.predicate is None:
+            return None
+        return self.predicate.as_of if isinstance(self.predicate, ExpiryPredicate) else self.predicate.cutoff
 
 
 class Plan(Frozen):

@@ -1,12 +1,12 @@
 """Who refers to whom, and the order in which a plan's steps may delete: children before parents, cycles side by side. Pure.
 
 Every foreign key of the live schema counts, `ON DELETE CASCADE` and `SET NULL` too (invariant 1), and every relation of the
-catalog that may not dangle.
+catalog that may not dangle. So does every row by which another one is aged: without the contract a tenant would never be due.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -39,7 +39,10 @@ def table_name(table: Table) -> str:
 
 
 def references(store: Store, live: LiveSchema | None) -> tuple[Reference, ...]:
-    """Every reference between tables of a store, each once, in a fixed order. Partitions count as their partitioned table."""
+    """Every reference between tables of a store, each once, in a fixed order. Partitions count as their partitioned table.
+
+    UnknownName when a clock's path leads nowhere.
+    """
     datasets = {table_name(t): i for i, t in store.tables.items() if t.partition_of is None}
     found: dict[tuple[str, tuple[str, ...], str, tuple[str, ...]], bool] = {}
     for key in live.foreign_keys if live else ():
@@ -54,6 +57,8 @@ def references(store: Store, live: LiveSchema | None) -> tuple[Reference, ...]:
             found.setdefault(
                 (_root(table_name(table), live), tuple(a for a, _ in pairs), table_name(parent), tuple(b for _, b in pairs)), False
             )
+    for name, columns, to, to_columns in _aged_by(store):
+        found.setdefault((_root(name, live), columns, _root(to, live), to_columns), False)
     return tuple(
         Reference(
             child=child,
@@ -66,6 +71,27 @@ def references(store: Store, live: LiveSchema | None) -> tuple[Reference, ...]:
         )
         for (child, columns, parent, to_columns), foreign_key in sorted(found.items())
     )
+
+
+def _aged_by(store: Store) -> Iterator[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
+    """Where a clock's path goes back over a relation, the rows it comes from are as references to those it comes to: these must not go
+    first, or the clock would stop. Not with an `otherwise`, which goes on counting, and not back to the clock's own dataset."""
+    for dataset, table in store.tables.items():
+        for clock in table.clocks.values():
+            here = dataset
+            for hop in () if clock.otherwise else clock.through:
+                to = hop_to(store, here, hop)
+                other, _, name = hop.rpartition(".")
+                if other and to != dataset:
+                    relation = store.tables[to].relations[name]
+                    pairs = sorted(zip(relation.to_columns or store.tables[here].key, relation.columns, strict=True))
+                    yield (
+                        table_name(store.tables[here]),
+                        tuple(a for a, _ in pairs),
+                        table_name(store.tables[to]),
+                        tuple(b for _, b in pairs),
+                    )
+                here = to
 
 
 def _root(name: str, live: LiveSchema | None) -> str:
@@ -100,7 +126,7 @@ def groups(steps: Iterable[Step], catalog: Catalog, live: Mapping[str, LiveSchem
     """The ids of the steps that act, in groups that may run side by side; inside a group, one after the other in this order.
 
     Steps are of one group when they delete from the same dataset, when a row of one's may refer to a row of the other's, or when
-    one's clock or contracts lie in the other's rows. Children come before parents. Tables that refer to each other in a cycle stand
+    one's clock, contracts or what it is kept for lie in the other's rows. Children come before parents. Tables that refer to each other in a cycle stand
     next to each other. Where no reference says otherwise, rows go before the rows that their clock lies on.
     """
     acting = [s for s in steps if s.acts]
@@ -139,6 +165,7 @@ def _looked_at(store: Store, dataset: str, steps: Sequence[Step]) -> set[str]:
             found.update(visited(store, dataset, step.predicate.clock.through))
             if step.predicate.shield:
                 found.update(visited(store, dataset, step.predicate.shield.through))
+            found.update(k.dataset for k in step.predicate.kept_for)
     return found
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from lethe.plan.model import ObjectPredicate, Plan, Predicate, Step
+from lethe.catalog.model import Clock
+from lethe.plan.model import ArchiveTerms, ObjectPredicate, Plan, Predicate, Step
 from lethe.policy.period import Period
 
 Limit = Literal["shortened", "contract ignored", "other clock", "need dropped", "further reach"]
@@ -54,12 +55,15 @@ def _kept_apart(old: Step, new: Step) -> set[Limit]:
     found: set[Limit] = set()
     if old.period and new.period and Period(new.period) < Period(old.period):
         found.add("shortened")
+    if _archives_less(old.archive, new.archive):
+        found.add("further reach")
     if isinstance(was, Predicate) and isinstance(now, Predicate):
-        if was.clock != now.clock or was.zone != now.zone:
+        if _aged(was) != _aged(now) or was.zone != now.zone:
             found.add("other clock")
         if was.shield is not None and was.shield != now.shield:
             found.add("contract ignored")
-        if not set(was.subset) <= set(now.subset) or now.start_of_service < was.start_of_service:
+        fewer = not set(was.kept_for) <= set(now.kept_for)
+        if fewer or not set(was.subset) <= set(now.subset) or now.start_of_service < was.start_of_service:
             found.add("further reach")
     elif isinstance(was, ObjectPredicate) and isinstance(now, ObjectPredicate):
         if was.clock != now.clock or was.zone != now.zone:
@@ -69,3 +73,15 @@ def _kept_apart(old: Step, new: Step) -> set[Limit]:
     else:
         found.add("further reach")
     return found
+
+
+def _aged(predicate: Predicate) -> Clock:
+    """The clock by which rows become due. What a NULL or a date to come means only decides what is quarantined."""
+    return predicate.clock.model_copy(update={"null_means": "unknown", "future_means": "unknown"})
+
+
+def _archives_less(old: ArchiveTerms | None, new: ArchiveTerms | None) -> bool:
+    """Would something that went to the archive now be gone, or gone sooner?"""
+    if old is None or new is None:
+        return old is not None
+    return not set(old.columns) <= set(new.columns) or new.period < old.period

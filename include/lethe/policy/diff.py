@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from lethe.frozen import Frozen
-from lethe.policy.model import PolicyVersion, Rule
+from lethe.policy.model import Archive, PolicyVersion, Rule
 
 _REACH = ("category", "subset", "role", "clock", "then", "archive", "needs")
 """What decides which rows a rule reaches, besides its period and the live contract."""
@@ -33,8 +33,16 @@ def diff(old: PolicyVersion, new: PolicyVersion) -> tuple[RuleChange, ...]:
     return tuple(c for c in changes if c is not None)
 
 
+def _archives_less(old: Archive | None, new: Archive | None) -> bool:
+    """Would something that went to the archive now be gone, or gone sooner?"""
+    if old is None or new is None:
+        return old is not None
+    lost = any(set(columns) - set(new.columns.get(dataset, ())) for dataset, columns in old.columns.items())
+    return lost or new.period < old.period
+
+
 def _compare(old: Rule, new: Rule, *, zone_moved: bool) -> RuleChange | None:
-    fields = [f for f in ("period", "live_contract", *_REACH) if getattr(old, f) != getattr(new, f)]
+    fields = [f for f in ("period", "live_contract", "kept_for", *_REACH) if getattr(old, f) != getattr(new, f)]
     if zone_moved:
         fields.append("time_zone")
     if not fields:
@@ -44,5 +52,7 @@ def _compare(old: Rule, new: Rule, *, zone_moved: bool) -> RuleChange | None:
         or (old.live_contract == "keeps" and new.live_contract == "ignored")
         or any(f in fields for f in ("category", "subset", "clock", "then", "time_zone"))
         or bool(set(old.needs) - set(new.needs))
+        or bool(set(old.kept_for) - set(new.kept_for))
+        or _archives_less(old.archive, new.archive)
     )
     return RuleChange(rule=new.id, kind="changed", fields=tuple(fields), widens=widens)

@@ -33,15 +33,20 @@ class Need(StrEnum):
     PROCESSORS = "processors"
     SEALED_SEGMENTS = "sealed_segments"
     BACKUPS = "backups"
-    CONTRACT_END = "contract_end"
 
 
 class Archive(Frozen):
-    """What a law keeps after the retention period: for how long, under which law, on which ground."""
+    """What a law keeps after the retention period: for how long, under which law, on which ground, and which columns of which dataset.
+
+    The period counts from the rule's own clock. Columns that are not named here are deleted with the row.
+    """
 
     period: CalendarPeriod
-    law: str
+    law: str = Field(min_length=3)
     ground: Literal["obligation", "claims"]
+    columns: dict[Id, tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$", max_length=63)], ...]] = Field(
+        description="By dataset of the rule's category, the columns that the law needs. A dataset that is not named is an error."
+    )
 
 
 class Guard(Frozen):
@@ -71,6 +76,10 @@ class Rule(Frozen):
     live_contract: Literal["ignored", "keeps"] = Field(
         default="ignored", description="keeps: while a contract of the row's tenant lives, the row is not due."
     )
+    kept_for: tuple[Id, ...] = Field(
+        default=(),
+        description="Retention categories: while the row's tenant has a row in one of their datasets, the row is not due (logins that retrieval needs).",
+    )
     needs: tuple[Need, ...] = ()
     guard: Guard | None = None
     why: str = Field(description="The law, the authority's text or the company's own choice behind the period.")
@@ -81,6 +90,10 @@ class Rule(Frozen):
             raise ValueError("`then: archive` needs an `archive:` block with period, law and ground, and nothing else has one")
         if self.then == "archive" and Need.ARCHIVE not in self.needs:
             raise ValueError("a rule that archives must list `archive` under `needs`")
+        if self.then == "archive" and self.role is not Role.CONTROLLER:
+            raise ValueError(
+                "a rule that archives is about the company's own data (role: controller): what tenants store is theirs to keep"
+            )
         return self
 
 

@@ -1,10 +1,12 @@
 """One batch, from the gate to the closed intent. The order of the steps is the promise (invariants 1, 3 and 4):
 
 1. in `lethe_db`: shut out new holds (shared advisory lock), see that the lease is ours, read the holds;
-2. in the source: delete, and take back only counts, a fingerprint and the keys of young rows;
-3. in `lethe_db`: write and commit the intent, with the source's transaction and session;
+2. in the source: delete, and take back only counts, a fingerprint and the keys of young rows; what a law needs of the rows is in the
+   archive before that (`archiving.py`), and what objects belong to the rows goes after it (`filing.py`);
+3. in `lethe_db`: write and commit the intent, with the source's transaction and session, and the objects it archived;
 4. in the source: COMMIT;
-5. in `lethe_db`: close the intent, and let new holds in.
+5. in `lethe_db`: close the intent, and let new holds in;
+6. in the archive: seal the objects.
 
 A lock conflict or a lost connection rolls back and tries again, after recovery has said what became of the last try. Nothing else
 is tried again, least of all a wrong count.
@@ -27,8 +29,10 @@ from lethe.control.holds import batch_gate
 from lethe.errors import InDoubt
 from lethe.plan.model import HoldScope
 from lethe.purge import intents
+from lethe.purge.archiving import Archiver
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
+from lethe.purge.filing import Filer
 from lethe.purge.intents import Backend, Counted
 from lethe.purge.lease import Lease, confirm, renew
 from lethe.purge.recover import recover
@@ -56,8 +60,17 @@ class Try:
 class Runner:
     """Runs the batches of one group of steps, one after the other: a lane. Several lanes may run side by side."""
 
-    def __init__(self, ctx: PurgeContext, sources: Sources, lease: Lease, steps: Sequence[str], tally: Tally | None = None) -> None:
+    def __init__(
+        self,
+        ctx: PurgeContext,
+        sources: Sources,
+        lease: Lease,
+        steps: Sequence[str],
+        tally: Tally | None = None,
+        archiver: Archiver | None = None,
+    ) -> None:
         """Opens nothing yet."""
+        self.archiver = archiver or Archiver(ctx, sources)
         self.ctx, self.sources, self.lease, self.all_steps = ctx, sources, lease, tuple(steps)
         self._tally = tally or Tally(ctx.ceilings)
         self._gate: Connection | None = None
@@ -67,7 +80,7 @@ class Runner:
 
     def beside(self, lane: int) -> Runner:
         """Another lane of the same group, with sessions of its own."""
-        return Runner(self.ctx, self.sources.beside(lane), self.lease, self.all_steps, self._tally)
+        return Runner(self.ctx, self.sources.beside(lane), self.lease, self.all_steps, self._tally, self.archiver)
 
     def start(self) -> None:
         """Reads where the numbers of the batches stand, and what is deleted already."""
@@ -76,6 +89,11 @@ class Runner:
             totals = intents.totals(self.book, lease.plan, lease.attempt, self.all_steps)
             numbers = intents.next_numbers(self.book, lease.plan, lease.attempt, self.all_steps)
         self._tally.read(numbers, {t.step: t.deleted for t in totals.values()})
+
+    @property
+    def filer(self) -> Filer:
+        """Deletes the objects of this lane's rows, within what the guard let pass and while this lane keeps new holds out."""
+        return Filer(self.ctx, gate=lambda: self.gate, refuse=self._tally.refuse)
 
     @property
     def gate(self) -> Connection:
@@ -124,6 +142,9 @@ class Runner:
         except BaseException:
             self._settle(doing)
             raise
+        finally:
+            self.archiver.rest()
+        self.archiver.seal()
         self._pause(outcome)
         return outcome
 
@@ -156,6 +177,7 @@ class Runner:
         """Ends this lane's old sessions and closes what intents of its last try are open; the other lanes' are their own business."""
         self._drop()
         recover(self.ctx, self.sources, self.all_steps, self.ctx.control, numbers=numbers)
+        self.archiver.resolve()
         self._lost = False
 
     def _settle(self, doing: Try) -> None:
@@ -190,6 +212,8 @@ class Runner:
                 point("gate.open.after", gate)
                 if isinstance(technique, Prepared):
                     technique.prepare(cursor, holds)
+                if getattr(technique, "taking", None):
+                    self.archiver.ready(holds)
                 source = self.sources.with_holds(technique.role, holds)
                 backend = self._backend(technique.role, source)
                 source.execution_options(isolation_level=technique.isolation)
@@ -218,6 +242,8 @@ class Runner:
         except BaseException:
             if source is not None and source.in_transaction() and not source.invalidated:
                 self.sources.drop(technique.role)
+            if doing.outcome is None:
+                self.archiver.discard()
             raise
         finally:
             self._rested = time.monotonic() - began - self._busy
@@ -255,6 +281,7 @@ class Runner:
                 seconds=seconds,
                 statistics=statistics,
             )
+            self.archiver.store(book, numbers)
             work.commit()
             point("intent.write.after", book)
 
@@ -274,6 +301,7 @@ class Runner:
             point("intent.close.before", book)
             book.execute(_NO_WAIT)
             intents.close_intents(book, self.lease.plan, self.lease.attempt, numbers, "committed")
+            self.archiver.confirm(book)
             work.commit()
             point("intent.close.after", book)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import psycopg
 
+_KILL = frozenset({"kill"})
 _ANYWHERE = frozenset({"kill", "cut"})
 _COMMIT = frozenset({"kill", "cut", "lost_ack"})
 
@@ -69,7 +70,50 @@ OBJECT_POINTS: dict[str, frozenset[str]] = LEASE_POINTS | {
 }
 """Those of a purge of objects. `cut` at a request cuts the session that keeps holds out; the tests fail the store itself on its wire."""
 
-POINTS: dict[str, frozenset[str]] = ROW_POINTS | OBJECT_POINTS
+ARCHIVE_POINTS: dict[str, frozenset[str]] = {
+    "archive.read.before": _ANYWHERE,
+    "archive.read.after": _ANYWHERE,
+    "archive.announce.before": _ANYWHERE,
+    "archive.announce.after": _COMMIT,
+    "archive.upload.before": _KILL,
+    "archive.upload.after": _KILL,
+    "archive.readback.after": _KILL,
+    "archive.manifest.before": _KILL,
+    "archive.manifest.after": _KILL,
+    "archive.lock.before": _KILL,
+    "archive.lock.after": _KILL,
+    "archive.drop.before": _KILL,
+    "archive.drop.after": _KILL,
+}
+"""Those that a purge which archives passes too; the tests fail the bucket itself on its wire."""
+
+FILE_POINTS: dict[str, frozenset[str]] = {"files.delete.before": _KILL, "files.delete.after": _KILL}
+"""Those that a purge of rows with files passes too."""
+
+EXPIRY_POINTS: dict[str, frozenset[str]] = LEASE_POINTS | {
+    "expiry.recover.before": _ANYWHERE,
+    "expiry.recover.after": _COMMIT,
+    "expiry.gate.before": _ANYWHERE,
+    "expiry.gate.after": _ANYWHERE,
+    "expiry.announce.before": _ANYWHERE,
+    "expiry.announce.after": _COMMIT,
+    "expiry.upload.before": _KILL,
+    "expiry.upload.after": _KILL,
+    "expiry.readback.after": _KILL,
+    "expiry.intent.before": _ANYWHERE,
+    "expiry.intent.after": _COMMIT,
+    "expiry.request.before": _ANYWHERE,
+    "expiry.request.after": _ANYWHERE,
+    "expiry.close.before": _ANYWHERE,
+    "expiry.close.after": _COMMIT,
+    "expiry.manifest.before": _KILL,
+    "expiry.manifest.after": _KILL,
+    "expiry.drop.before": _KILL,
+    "expiry.drop.after": _KILL,
+}
+"""Those of the archive's expiry. `cut` at a request cuts the session that keeps holds out; the tests fail the bucket on its wire."""
+
+POINTS: dict[str, frozenset[str]] = ROW_POINTS | OBJECT_POINTS | ARCHIVE_POINTS | FILE_POINTS | EXPIRY_POINTS
 """Every point, and the kinds of fault that make sense there."""
 
 _passed: Counter[str] = Counter()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -72,11 +72,21 @@ def open_intents(
                 "role": backend.role,
                 "seconds": round(seconds, 4),
                 "statistics": dict(statistics),
+                **_taken(c.piece),
+                **({"files": asdict(c.piece.filed)} if c.piece.filed else {}),
             },
         }
         for c in counted
     ]
     connection.execute(batches.insert(), rows)
+
+
+def _taken(piece: Piece) -> dict[str, Any]:
+    """What was read before the rows went: rows archived and their objects; by tenant (keyed digest), rows archived and only deleted."""
+    taken = piece.taken
+    if taken is None:
+        return {}
+    return {"archived": taken.archived, "objects": list(taken.objects), "tenants": {t: list(n) for t, n in taken.tenants.items()}}
 
 
 def close_intents(connection: Connection, plan: str, attempt: int, numbers: Mapping[str, int], state: str) -> None:

@@ -11,7 +11,7 @@ A request on its way when both `lethe_db` and its answer are lost cannot be call
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
@@ -47,10 +47,18 @@ def purge_objects(step: Step, ctx: PurgeContext, lease: Lease) -> StepTotals:
 
     Raises StoreBusy when another process took the lease over, and Unreachable when `lethe_db` stays away.
     """
+    return carried_out(step, ctx, lambda: _ObjectPurge(step, ctx, lease).once().raise_if_failed())
+
+
+def carried_out(step: Step, ctx: PurgeContext, once: Callable[[], object]) -> StepTotals:
+    """The totals of a step of which `once` is one whole pass, made again when `lethe_db` was lost. Another error of ours is told in the totals.
+
+    Raises what `purge_objects` raises.
+    """
     error: LetheError | None = None
     try:
         try:
-            _retrying(ctx)(_ObjectPurge(step, ctx, lease).once).raise_if_failed()
+            _retrying(ctx)(once)
         except StoreBusy:
             raise
         except LetheError as failure:

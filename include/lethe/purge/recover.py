@@ -54,8 +54,8 @@ def end_old_sessions(
 
 
 def recover(ctx: PurgeContext, sources: Sources, steps: Sequence[str], control: Engine, *, numbers: Mapping[str, int] | None = None) -> int:
-    """Closes every open intent of these steps; how many there were. Each is one record of the ledger. With `numbers` (batches by step) only
-    those, which are this lane's own, while other lanes work on.
+    """Closes every open intent of these steps, of an earlier plan that was never taken up again too; how many there were. Each is one record
+    of the ledger. With `numbers` (batches by step) only those, which are this lane's own, while other lanes work on.
 
     Ends the old sessions first, those without an intent too: they may hold locks. Raises InDoubt when a batch is unknown.
     """
@@ -64,9 +64,9 @@ def recover(ctx: PurgeContext, sources: Sources, steps: Sequence[str], control: 
         if sources.has(role):
             end_old_sessions(sources, role, patience, everyone=numbers is None)
     with control.connect() as connection, connection.begin():
-        mine = (batches.c.plan == ctx.plan.digest) & batches.c.step.in_(list(steps)) & (batches.c.state == "intent")
+        mine = batches.c.step.in_(list(steps)) & (batches.c.state == "intent")
         if numbers is not None:
-            mine &= batches.c.attempt == ctx.attempt
+            mine &= (batches.c.plan == ctx.plan.digest) & (batches.c.attempt == ctx.attempt)
             mine &= tuple_(batches.c.step, batches.c.number).in_(list(numbers.items()))
         found = connection.execute(select(batches).where(mine, batches.c.xid.is_not(None)).order_by(batches.c.id)).all()
     for row in found:
@@ -90,7 +90,7 @@ def _close(ctx: PurgeContext, sources: Sources, control: Engine, row: Any, patie
             .values(state=state, ended_at=func.now(), details=marked)
         )
         body = {"attempt": row.attempt, "step": row.step, "batch": row.number, "state": state, "rows": row.rows}
-        append(connection, "batch.interrupted", body, run=ctx.plan.digest, at=ctx.clock())
+        append(connection, "batch.interrupted", body, run=row.plan, at=ctx.clock())
         work.commit()
         point("recover.close.after", connection)
 

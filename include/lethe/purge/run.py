@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,10 +13,11 @@ from threading import Event
 from typing import Any
 
 from lethe.errors import LetheError, StoreBusy, WrongCount
-from lethe.plan.model import ObjectPredicate, Step
+from lethe.plan.model import ExpiryPredicate, ObjectPredicate, Step
 from lethe.purge import intents
 from lethe.purge.batch import Runner
 from lethe.purge.context import PurgeContext, StepTotals
+from lethe.purge.expiry import purge_expiry
 from lethe.purge.lease import Lease, release, take
 from lethe.purge.objects import purge_objects
 from lethe.purge.recover import recover
@@ -42,11 +43,14 @@ def run_group(steps: Sequence[Step | str], ctx: PurgeContext) -> list[StepTotals
     for store in dict.fromkeys(s.store or "" for s in chosen):
         its = [s for s in chosen if s.store == store]
         objects = [s for s in its if isinstance(s.predicate, ObjectPredicate)]
-        rows = [s for s in its if s not in objects]
+        archived = [s for s in its if isinstance(s.predicate, ExpiryPredicate)]
+        rows = [s for s in its if s not in objects and s not in archived]
         if rows:
             found |= {t.step: t for t in _run_rows(rows, store, ctx)}
         if objects:
-            found |= {t.step: t for t in _run_objects(objects, store, ctx)}
+            found |= {t.step: t for t in _run_objects(objects, store, ctx, purge_objects)}
+        if archived:
+            found |= {t.step: t for t in _run_objects(archived, store, ctx, purge_expiry)}
     return [found[s.id] for s in chosen]
 
 
@@ -56,11 +60,13 @@ def _lease(ctx: PurgeContext, store: str, steps: Sequence[Step]) -> Lease:
     return Lease(store=store, part=part, plan=ctx.plan.digest, attempt=ctx.attempt, holder=holder, seconds=ctx.limits.lease_seconds)
 
 
-def _run_objects(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[StepTotals]:
+def _run_objects(
+    steps: Sequence[Step], store: str, ctx: PurgeContext, purge: Callable[[Step, PurgeContext, Lease], StepTotals]
+) -> list[StepTotals]:
     lease = _lease(ctx, store, steps)
     take(ctx.control, lease)
     try:
-        return [purge_objects(step, ctx, lease) for step in steps]
+        return [purge(step, ctx, lease) for step in steps]
     finally:
         release(ctx.control, lease)
 
@@ -75,8 +81,10 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
     try:
         runner.guarded(lambda: take(ctx.control, lease))
         runner.guarded(lambda: recover(ctx, sources, ids, ctx.control))
+        _archive_settled(runner, steps, errors)
         runner.guarded(runner.start)
         spaces = _carry_out(list(_parts(steps, runner)), lanes, errors)
+        _archive_settled(runner, steps, errors)
         with runner.book.begin():
             totals = intents.totals(runner.book, ctx.plan.digest, ctx.attempt, ids)
     except BaseException as error:
@@ -85,8 +93,20 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
         for lane in lanes:
             lane.close()
             lane.sources.close()
+        runner.archiver.close()
     runner.guarded(lambda: release(ctx.control, lease))
     return [_with(totals[i], errors.get(i), spaces.get(i)) for i in ids]
+
+
+def _archive_settled(runner: Runner, steps: Sequence[Step], errors: dict[str, BaseException]) -> None:
+    """No object of these steps stays whose deletion did not commit, and none unsealed. A step whose archive cannot be settled fails."""
+    archiving = [s.id for s in steps if s.archive is not None]
+    if not archiving:
+        return
+    try:
+        runner.guarded(lambda: runner.archiver.recover(archiving))
+    except Exception as error:
+        _failed(error, [s for s in archiving if s not in errors], errors)
 
 
 def _parts(steps: Sequence[Step], runner: Runner) -> Iterator[Techniques]:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from lethe.catalog.model import Store
+from lethe.connections import Connection as LetheConnection
 from lethe.connections import Connections
 from lethe.errors import LetheError, PartialView, StatementEnded, StillLocked, StoreFull, Unreachable
 from lethe.plan.model import HoldScope
@@ -39,6 +40,10 @@ class Sources:
     def name(self, role: str) -> str:
         """The application_name of this lane's session of that role."""
         return f"{self.group}:{self.lane}:{role}"[:63]
+
+    def connection(self, role: str) -> LetheConnection:
+        """Where the session of that role leads, for a driver of its own."""
+        return self._connections(self._id(role) or self.store.connection)
 
     def has(self, role: str) -> bool:
         """Does the catalog name a connection for this role?"""

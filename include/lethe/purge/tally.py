@@ -27,18 +27,26 @@ class Tally:
         """The number of a batch in each of its steps, once its rows are within what the guard let pass; NotApproved, and nothing is taken
         down, where they are not (invariant 12). A number whose batch never happened is not used again."""
         with self._lock:
-            for step, more in rows.items():
-                ceiling = self._ceilings.get(step)
-                if ceiling is not None and self._deleted[step] + more > ceiling:
-                    raise NotApproved(
-                        f"Step {step}: more than the {ceiling} rows that the guard let pass are due by now; {self._deleted[step]} are deleted.",
-                        fix="Find out what made them due. Then make a plan as of another instant: it is counted, and approved, anew.",
-                    )
+            self._refuse(rows)
             taken = {s: self._next[s] for s in rows}
             for step, more in rows.items():
                 self._next[step] += 1
                 self._deleted[step] += more
         return taken
+
+    def refuse(self, rows: Mapping[str, int]) -> None:
+        """NotApproved where a batch of these rows would not be let in; nothing is taken down."""
+        with self._lock:
+            self._refuse(rows)
+
+    def _refuse(self, rows: Mapping[str, int]) -> None:
+        for step, more in rows.items():
+            ceiling = self._ceilings.get(step)
+            if ceiling is not None and self._deleted[step] + more > ceiling:
+                raise NotApproved(
+                    f"Step {step}: more than the {ceiling} rows that the guard let pass are due by now; {self._deleted[step]} are deleted.",
+                    fix="Find out what made them due. Then make a plan as of another instant: it is counted, and approved, anew.",
+                )
 
     def strike(self, rows: Mapping[str, int]) -> None:
         """Takes back the rows of a batch that did not happen."""

@@ -58,11 +58,21 @@ class Techniques:
         choices = [self.runner.guarded(lambda t=t: self._choice(t)) for t in self.targets]
         if self.cyclic:
             snapshots = {i: ctx.snapshot(i) for i in self.ids}
-            cycle = Cycle(targets=self.targets, rows=ctx.limits.careful, snapshots=snapshots, recount=any(c.recount for c in choices))
+            taking = {t.step.id: self.runner.archiver for t in self.targets if self.runner.archiver.serves(t.step)}
+            recount = any(c.recount for c in choices)
+            cycle = Cycle(targets=self.targets, rows=self._careful, snapshots=snapshots, recount=recount, taking=taking)
+            cycle.filing = self.runner.filer
             yield cycle.with_holds(self.runner.guarded(self.runner.holds))
             return
         choice, snapshot = choices[0], ctx.snapshot(first.step.id)
-        if self.runner.sources.has("maintenance") and droppable(first, watched=choice.recount):
+        taker = self.runner.archiver if self.runner.archiver.serves(first.step) else None
+        size = ctx.size() if taker is None else ctx.archive_size(choice.row_bytes)
+        if (
+            taker is None
+            and first.table.files is None
+            and self.runner.sources.has("maintenance")
+            and droppable(first, watched=choice.recount)
+        ):
             yield DropPartitions(
                 target=first,
                 reader=lambda holds: self.runner.sources.with_holds("purge", holds),
@@ -73,19 +83,27 @@ class Techniques:
                 snapshot=snapshot,
             )
         if choice.way == "clock windows":
-            yield ClockWindows(target=first, size=ctx.size(), snapshot=snapshot, recount=choice.recount)
+            yield ClockWindows(target=first, size=size, snapshot=snapshot, recount=choice.recount, taking=taker)
         elif choice.way == "block ranges":
             yield BlockRanges(
                 target=first,
-                size=ctx.size(),
+                size=size,
                 snapshot=snapshot,
                 recount=choice.recount,
+                taking=taker,
                 per_block=choice.per_block,
                 indexed=choice.indexed,
             )
         else:
-            size = min(ctx.limits.careful, ctx.size().rows)
-            yield Careful(target=first, rows=size, snapshot=snapshot, recount=choice.recount)
+            rows = min(self._careful, size.rows)
+            filer = self.runner.filer
+            yield Careful(target=first, rows=rows, snapshot=snapshot, recount=choice.recount, taking=taker, filing=filer)
+
+    @property
+    def _careful(self) -> int:
+        """Rows of a batch that locks: fewer where objects go with them."""
+        limits = self.runner.ctx.limits
+        return min(limits.careful, limits.files) if any(t.table.files for t in self.targets) else limits.careful
 
     def _choice(self, target: Target) -> Any:
         connection: Connection = self.runner.sources.with_holds("purge", self.runner.holds())

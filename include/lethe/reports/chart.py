@@ -66,7 +66,7 @@ def chart(histogram: tuple[tuple[str, int], ...], left: tuple[tuple[str, int], .
     first = max(first, last - _BARS + 1)
     step = (WIDTH - LEFT - RIGHT) / (last - first + 1)
     rows = {i: (_sum(after, i, first), max(_sum(before, i, first), _sum(after, i, first))) for i in range(first, last + 1)}
-    top, gap = _scale(max(total for _, total in rows.values()))
+    top, gap = scale(max(total for _, total in rows.values()))
     height = HEIGHT - BOTTOM - TOP
     cutoff_x = LEFT + step * (cut - first + (local.day - 1) / _days(cut)) if cut >= first else None
     return Chart(
@@ -113,7 +113,7 @@ def _height(rows: int, top: float, height: int) -> float:
     return round(max(rows / top * height, 1.2), 2) if rows else 0.0
 
 
-def _scale(most: int) -> tuple[float, float]:
+def scale(most: int) -> tuple[float, float]:
     """A round top of the axis that `most` fits under, and the distance of its lines (three to five of them)."""
     raw = max(most, 1) / 4
     size = 10 ** math.floor(math.log10(raw))

@@ -6,10 +6,11 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from lethe.frozen import Frozen
+from lethe.reports.archive import ArchivePart, Protection
 from lethe.reports.model import RunReport, StepReport
 from lethe.reports.words import day, number
 
-Kind = Literal["survivors", "unknown", "failed", "unbalanced", "quarantined", "blocked", "hold", "other"]
+Kind = Literal["survivors", "unknown", "failed", "unbalanced", "quarantined", "blocked", "hold", "archive", "other"]
 _FAILS: frozenset[Kind] = frozenset({"survivors", "unknown", "failed", "unbalanced"})
 
 
@@ -26,6 +27,8 @@ class RedFinding(Frozen):
 def findings(report: RunReport) -> tuple[RedFinding, ...]:
     """Every red finding, those that fail the run first. A hold's review date is judged by the local date of `as_of`."""
     found = [f for step in report.steps for f in _of_step(step)]
+    if report.archive is not None:
+        found += _of_archive(report.archive)
     today = report.as_of.astimezone(ZoneInfo(report.time_zone)).date()
     for hold in report.holds:
         if hold.review_on is None or hold.review_on < today:
@@ -87,6 +90,39 @@ def _of_step(step: StepReport) -> list[RedFinding]:
     for text in step.findings:
         add("other", text, "Settle it before the next run.")
     return found
+
+
+def _of_archive(part: ArchivePart) -> list[RedFinding]:
+    """What is wrong with the archive itself. That rows are missing from it is a check of their step, and so among its findings."""
+    found = [
+        RedFinding(
+            kind="archive",
+            where=step.step,
+            what=f"{_many(step.unsealed, 'archive objects')} {'is' if step.unsealed == 1 else 'are'} not sealed: "
+            "without a manifest beside, and without the bucket’s lock.",
+            do="No row is lost: each object was compared before its rows were deleted. The next purge of the step seals what is left; "
+            "clearing the task `purge` does it now.",
+        )
+        for step in part.steps
+        if step.unsealed
+    ]
+    if part.protection is not None and (words := _unprotected(part.protection)) is not None:
+        found.append(RedFinding(kind="archive", where="The archive’s bucket", what=words[0], do=words[1]))
+    return found
+
+
+def _unprotected(bucket: Protection) -> tuple[str, str] | None:
+    """None when something protects the objects; what merely lacks is said in the archive's own part of the report."""
+    if not bucket.read:
+        return "It did not answer, so it is unknown what protects the archive.", "Look at the connection `archive_s3`, then at the store."
+    if not bucket.exists:
+        return "It does not exist.", "Create it, with versions and object lock, or correct the extra of the connection `archive_s3`."
+    if bucket.protects:
+        return None
+    return (
+        f"Nothing protects what is in it: {'; '.join(bucket.lacks)}.",
+        "Switch its versions on. Object lock exists from a bucket’s creation only: make a new one, and name it in `archive_s3`.",
+    )
 
 
 def _quarantined(step: StepReport) -> tuple[str, str] | None:

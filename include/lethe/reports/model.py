@@ -11,6 +11,7 @@ from pydantic import AwareDatetime
 from lethe.frozen import Frozen
 from lethe.policy.model import Role
 from lethe.policy.period import Period
+from lethe.reports.archive import ArchivePart
 from lethe.verify.result import Outcome, Terms
 
 Level = Literal["L0", "L1", "L2", "L3", "L4"]
@@ -80,7 +81,8 @@ class StepReport(Frozen):
 
 
 class WaitingStep(Frozen):
-    """A rule of the policy that is not carried out yet, and what it waits for."""
+    """A rule of the policy that is not carried out yet, and what it waits for. `due`: rows that it would take if it did not wait, held ones
+    too; None where that was not counted."""
 
     rule: str
     dataset: str | None
@@ -89,6 +91,8 @@ class WaitingStep(Frozen):
     waiting_for: tuple[str, ...]
     why: str = ""
     clock: str = ""
+    due: int | None = None
+    unit: Literal["rows", "objects"] = "rows"
 
 
 class HoldReport(Frozen):
@@ -144,9 +148,11 @@ class PromiseReport(Frozen):
 class RunReport(Frozen):
     """One run, whole: `attempt` counts runs of the same plan; `ledger_head` is the digest of its last record.
 
-    `outcome` is None while there is none: a dry run, a plan that waits or was refused.
+    `outcome` is None while there is none: a dry run, a plan that waits or was refused. `kind`: a night of the policy's rules, or of the
+    archive's expiry. `archive` is None where there is nothing to say of one.
     """
 
+    kind: Literal["purge", "expiry"] = "purge"
     company: str
     time_zone: str
     as_of: AwareDatetime
@@ -166,6 +172,7 @@ class RunReport(Frozen):
     ledger_seq: int | None = None
     ledger_head: str | None = None
     steps: tuple[StepReport, ...] = ()
+    archive: ArchivePart | None = None
     waiting: tuple[WaitingStep, ...] = ()
     holds: tuple[HoldReport, ...] = ()
     guard: tuple[GuardReport, ...] = ()

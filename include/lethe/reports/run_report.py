@@ -15,6 +15,8 @@ from markupsafe import Markup, escape
 from lethe.errors import ReportNotWritten
 from lethe.frozen import Frozen
 from lethe.reports import words
+from lethe.reports.archive import ArchivePart
+from lethe.reports.calendar import calendar
 from lethe.reports.chart import chart
 from lethe.reports.findings import findings
 from lethe.reports.model import RunReport
@@ -52,6 +54,8 @@ def render(report: RunReport) -> str:
             tiles=tiles(report),
             findings=red,
             meanings=words.MEANINGS,
+            calendar=calendar(report.archive.calendar) if report.archive else None,
+            archived={s.step: s for s in report.archive.steps} if report.archive else {},
             charts={s.id: chart(s.histogram, s.left, s.cutoff, report.time_zone) for s in report.steps},
             instant=partial(words.instant, zone=report.time_zone),
             local_day=partial(words.local_day, zone=report.time_zone),
@@ -125,11 +129,13 @@ def tiles(report: RunReport) -> tuple[Tile, ...]:
     terms = [s.terms for s in report.steps]
     clean = sum(s.outcome == "clean" for s in report.steps)
     quarantined = _counted("Quarantined", _sum(s.quarantined.total for s in report.steps))
+    if report.kind == "expiry" and _ran(report):
+        return _expiry_tiles(report)
     waiting = Tile(label="Not carried out yet", value=words.number(len(report.waiting)), note="rules that wait")
     if not _ran(report):
         return (Tile(label="Due", value=words.number(_sum(t.planned for t in terms))), quarantined, waiting)
     return (
-        Tile(label="Deleted", value=words.number(_sum(t.deleted for t in terms))),
+        Tile(label="Deleted", value=words.number(_sum(t.deleted for t in terms)), note=_archived(report)),
         _counted("Survivors", _sum(t.survivors for t in terms)),
         Tile(label="Held", value=words.number(_sum(t.held for t in terms)), note="kept on purpose"),
         _counted("Blocked", _sum(t.blocked for t in terms)),
@@ -137,6 +143,34 @@ def tiles(report: RunReport) -> tuple[Tile, ...]:
         Tile(label="Clean steps", value=f"{clean} of {len(report.steps)}", tone="good" if clean == len(report.steps) else "calm"),
         waiting,
     )
+
+
+def _expiry_tiles(report: RunReport) -> tuple[Tile, ...]:
+    part, terms = report.archive or ArchivePart(), [s.terms for s in report.steps]
+    objects, anew = (_sum(getattr(s, name) for s in part.expired) for name in ("objects", "rewritten"))
+    clean = sum(s.outcome == "clean" for s in report.steps)
+    return (
+        Tile(
+            label="Rows expired",
+            value=words.number(_sum(t.deleted for t in terms)),
+            note=f"{words.number(objects)} objects{f', {words.number(anew)} written anew' if anew else ''}",
+        ),
+        _counted("Survivors", _sum(t.survivors for t in terms)),
+        _counted("Held past their expiry", _sum(t.held for t in terms)),
+        Tile(
+            label="Rows left in the archive",
+            value=words.number(sum(s.rows for s in part.shelves)),
+            note=f"{words.number(sum(s.objects for s in part.shelves))} objects",
+        ),
+        Tile(label="Clean steps", value=f"{clean} of {len(report.steps)}", tone="good" if clean == len(report.steps) else "calm"),
+    )
+
+
+def _archived(report: RunReport) -> str:
+    """How many of the deleted rows went to the archive first."""
+    if report.archive is None or not report.archive.steps:
+        return ""
+    return f"{words.number(_sum(s.archived for s in report.archive.steps))} archived first"
 
 
 def _ran(report: RunReport) -> bool:
@@ -168,6 +202,7 @@ def _environment() -> Environment:
         "day": words.day,
         "period": words.period,
         "seconds": words.seconds,
+        "size": words.size,
         "level": words.LEVELS.get,
         "outcome": words.OUTCOMES.get,
         "need": lambda name: words.NEEDS.get(name, name.replace("_", " ")),

@@ -21,7 +21,7 @@ LEVELS = {
 MEANINGS = (
     ("Planned", "due when the plan was counted: older than the cutoff, and no live contract keeps it"),
     ("Arrived", "became due while the run went on, by an insert or an update"),
-    ("Deleted", "removed, in transactions that the database confirmed"),
+    ("Deleted", "removed, in transactions that the database confirmed; what a law needs went to the archive first"),
     ("Held", "due, and kept by a legal hold or a restriction"),
     ("Changed", "planned, and no longer due or no longer there when its turn came"),
     ("Blocked", "due, and kept because a row that stays still refers to it"),
@@ -67,6 +67,14 @@ def short(value: float) -> str:
         if value >= size:
             return f"{value / size:.1f}".removesuffix(".0") + mark
     return f"{value:g}"
+
+
+def size(value: int) -> str:
+    """Bytes: 950 B, 12 kB, 1.5 MB."""
+    for unit, mark in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if value >= unit:
+            return f"{value / unit:.1f}".removesuffix(".0") + _NBSP + mark
+    return f"{value}{_NBSP}B"
 
 
 def day(value: date | None) -> str:

@@ -19,6 +19,7 @@ from lethe.evidence.ledger import append
 from lethe.instants import local_day, now
 from lethe.plan.make import make_plan
 from lethe.retention.planning import count_steps, live_schemas
+from lethe.retention.shelving import check_archive
 from lethe.workspace import Workspace
 
 LONGEST_SILENCE = timedelta(hours=26)
@@ -26,12 +27,15 @@ LONGEST_SILENCE = timedelta(hours=26)
 
 
 def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
-    """Counts every rule again, as of an instant and of the last nightly run, holds the catalog against the stores, walks the ledger.
+    """Counts every rule again, as of an instant and of the last nightly run, holds the catalog against the stores and the archive
+    against its manifests, walks the ledger.
 
-    Records all of it, then raises AuditFailed on drift, on a broken ledger, or on rows that were due at the last clean run and are
-    still there. Raises Uncountable or Unreachable when a number cannot be had.
+    Records all of it, then raises AuditFailed on drift, on a broken ledger, on an archive that is not what its manifests say, on a hold
+    that nobody looks after, on rows that were due at the last clean run and are still there, and on files and rows that do not find each
+    other. Raises Uncountable or Unreachable when a number cannot be had.
     """
     from lethe.check import check
+    from lethe.verify.files import compare_files, prefixes_with_files
 
     at = now()
     today = local_day(at, workspace.policy(at).time_zone)
@@ -42,7 +46,11 @@ def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
         last_clean = next((run for run in whole_runs(control, workspace) if run.outcome == "clean"), None)
     heads = S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), workspace.bucket(settings.EVIDENCE_BUCKET))
     ledger = verify_evidence(workspace.control, heads, digest_key=settings.digest_key(workspace.connections(settings.CONTROL)))
+    archive = check_archive(workspace, at=at)
     due, total = _due(workspace, as_of, scopes)
+    files = {
+        d: compare_files(workspace.catalog, d, connections=workspace.connections, at=at) for d in prefixes_with_files(workspace.catalog)
+    }
     overdue: dict[str, int] = {}
     if last_clean is not None:
         overdue = {s: n for s, n in _due(workspace, min(as_of, last_clean.as_of), scopes)[0].items() if n}
@@ -53,15 +61,24 @@ def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
         "overdue": overdue,
         "drift": [f"{f.kind}: {f.where}" for f in checked.findings],
         "unchecked": [u.store for u in checked.unchecked],
+        "files": {d: f.model_dump(exclude={"dataset"}) for d, f in files.items()},
         "holds_to_review": [h.hold for h in holds],
         "ledger": {"records": ledger.records, "findings": [f.how for f in ledger.findings]},
+        "archive": {
+            "objects": archive.objects,
+            "rows": archive.rows,
+            "findings": [{"kind": f.kind, "dataset": f.dataset, "object": f.object} for f in archive.findings],
+        },
     }
     with workspace.control.begin() as control:
         append(control, "audit.finished", body, run=f"audit:{as_of.date().isoformat()}")
     with workspace.control.connect() as control:
         keep_head(control, heads, "audit")
-    problems = [f"{f.where}: {f.problem}" for f in checked.findings] + [f"{u.store}: {u.problem}" for u in checked.unchecked]
+    problems = [f.text for f in archive.findings if f.wrong]
+    problems += [f"Hold {h.hold} (owner {h.owner}): {h.problem}; its rows are still kept" for h in holds]
+    problems += [f"{f.where}: {f.problem}" for f in checked.findings] + [f"{u.store}: {u.problem}" for u in checked.unchecked]
     problems += [f"{step}: {rows} rows were due at the last clean run and are still there" for step, rows in overdue.items()]
+    problems += [f"{d}: {n} {words}" for d, f in files.items() for words, n in f.differences.items()]
     problems += [f.text for f in ledger.findings]
     if problems:
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
@@ -105,6 +122,6 @@ def whole_runs(control: Connection, workspace: Workspace) -> Iterator[Done]:
 
 def _due(workspace: Workspace, as_of: datetime, scopes: Any) -> tuple[dict[str, int], dict[str, int]]:
     """By step: rows that could be deleted, and rows in all."""
-    plan = make_plan(workspace.policy(as_of), workspace.catalog, as_of=as_of)
+    plan = make_plan(workspace.policy(as_of), workspace.catalog, as_of=as_of, met=workspace.met)
     counted = count_steps(workspace, plan, live_schemas(workspace, plan), scopes)
     return {s: c.counts.deletable for s, c in counted.items() if plan.step(s).acts}, {s: c.counts.total for s, c in counted.items()}

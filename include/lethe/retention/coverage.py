@@ -85,5 +85,6 @@ def _read(plan: Plan, store: Store) -> Iterator[str]:
         table = store.tables[step.dataset]
         shield = step.predicate.shield
         yield step.dataset
+        yield from (k.dataset for k in step.predicate.kept_for)
         for path in (step.predicate.clock.through, shield.through if shield else (), table.tenant or (), *table.persons):
             yield from visited(store, step.dataset, path)

@@ -16,7 +16,8 @@ from lethe.control.plans import load_counts
 from lethe.control.results import load_results
 from lethe.errors import LetheError
 from lethe.instants import local_day
-from lethe.plan.model import HoldScope, ObjectPredicate, Plan, Predicate, Step
+from lethe.plan.model import ExpiryPredicate, HoldScope, ObjectPredicate, Plan, Predicate, Step
+from lethe.retention.expiring import held_by
 from lethe.verify.frames import Scene
 from lethe.verify.reasons import HeldBack, held_back, kept_due
 from lethe.verify.references import read_references
@@ -67,6 +68,7 @@ def _kept(workspace: Workspace, acting: Sequence[Step], chosen: Sequence[Step], 
     """Each hold is asked about alone, in a session that knows no other: a row under two holds counts for both."""
     total = 0
     try:
+        total += sum(held_by(workspace, s, hold) for s in chosen if isinstance(s.predicate, ExpiryPredicate))
         for store in workspace.catalog.stores:
             mine = [s for s in chosen if s.store == store.id]
             if store.kind == "s3":

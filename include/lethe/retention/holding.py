@@ -1,20 +1,21 @@
 """Adds a hold after a look at what it names, and counts what it keeps: a hold that keeps nothing is worse than none.
 
 What can be known before it is accepted refuses it: a dataset that does not lead to its scope, a key that no row can have or none
-has. The counts come after, so that a large table does not keep a hold waiting.
+has, neither in a store nor in the archive. The counts come after, so that a large table does not keep a hold waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
 
 from lethe import settings
-from lethe.catalog.model import Prefix, Store
-from lethe.control.holds import Hold, add_hold, check_hold
-from lethe.control.scope import lacking
+from lethe.archive.finding import holding, named, person_name
+from lethe.catalog.model import Catalog, Prefix, Store
+from lethe.control.holds import Hold, add_hold, by_digest, check_hold, digest_of_key
+from lethe.control.scope import lacking, refuse_unreachable
 from lethe.errors import HoldRefused, LetheError, NotInForce
 from lethe.instants import local_day
 from lethe.plan.make import make_plan
@@ -25,11 +26,14 @@ from lethe.workspace import Workspace
 @dataclass(frozen=True, kw_only=True)
 class Added:
     """A hold that was accepted. `keeps`: rows or objects it keeps now, by dataset, None where they could not be counted; `out_of_reach`:
-    the datasets it cannot keep, with what they lack."""
+    the datasets it cannot keep, with what they lack. `archived_objects`: those of the archive in which it may keep rows, of which they
+    have `archived_rows` in all: which of them it keeps is seen when they are opened, at their expiry."""
 
     hold: Hold
     keeps: Mapping[str, int | None]
     out_of_reach: Mapping[str, str]
+    archived_objects: int
+    archived_rows: int
 
 
 def hold_rows(
@@ -37,12 +41,15 @@ def hold_rows(
 ) -> Added:
     """Adds a hold of that scope (its id does not matter), from today on unless told, and says what it keeps.
 
+    A person given by a keyed digest (`control.holds.by_digest`) is held by the key, if a living row has it, else in the archive only.
     Raises HoldRefused when it would keep nothing or nobody answers for it, UnknownName for a dataset that is not mapped, Unreachable
     or Uncountable when it cannot be seen whether a key is there.
     """
     catalog = workspace.catalog
     starts_on = starts_on or _today(workspace, at)
     check_hold(scope, reason=reason, owner=owner, starts_on=starts_on, review_on=review_on, catalog=catalog)
+    if scope.person is not None and (digest := digest_of_key(scope.person[1])) is not None:
+        scope = scope.model_copy(update={"person": person_of(workspace, digest, (scope.person[0],))})
     _refuse_unknown_keys(workspace, scope)
     with workspace.control.begin() as control:
         made = add_hold(
@@ -61,7 +68,65 @@ def hold_rows(
             at=at,
         )
     lacks = lacking(catalog, made.scope)
-    return Added(hold=made, keeps=count_kept(workspace, made.scope, at), out_of_reach={d: lack for d, lack in lacks.items() if lack})
+    archived = archived_for(workspace, made.scope)
+    return Added(
+        hold=made,
+        keeps=count_kept(workspace, made.scope, at),
+        out_of_reach={d: lack for d, lack in lacks.items() if lack},
+        archived_objects=len(archived),
+        archived_rows=sum(archived.values()),
+    )
+
+
+def archived_for(workspace: Workspace, scope: HoldScope) -> dict[str, int]:
+    """The archive's objects in which a hold may keep rows, by id, with all rows of each. Opens none of them."""
+    key = settings.digest_key(workspace.connections(settings.CONTROL))
+    with workspace.control.connect() as control:
+        return holding(control, named([scope], key, workspace.catalog))
+
+
+def person_of(workspace: Workspace, digest: str, datasets: Sequence[str] | None = None) -> tuple[str, str]:
+    """The dataset and key of the person with that keyed digest (32 or 64 hex digits), in one of these identity datasets or in any.
+
+    Digests cannot be turned back, so the keys of the datasets are read, streamed, and hashed. A person in none of them is named by the
+    digest: that matches no living row, and the archive's rows.
+    """
+    key = settings.digest_key(workspace.connections(settings.CONTROL))
+    chosen = identities(workspace.catalog) if datasets is None else tuple(datasets)
+    if not chosen:
+        raise HoldRefused("The catalog has no dataset of persons.", fix="Name the store's `identities` in the catalog.")
+    name = person_name(key, (chosen[0], by_digest(digest)))
+    everyone = ((dataset, value) for dataset in chosen for value in _keys(workspace, dataset))
+    return next((person for person in everyone if person_name(key, person) == name), (chosen[0], by_digest(digest)))
+
+
+def hold_person(workspace: Workspace, digest: str, scope: HoldScope) -> tuple[str, str]:
+    """Whom a hold of that scope names by a keyed digest alone, without a dataset: `person_of` over every dataset of persons.
+
+    Of a person in none of them the dataset is not known, and does not matter to the archive: it is one that the scope leads to, if any.
+    """
+    person = person_of(workspace, digest)
+    if digest_of_key(person[1]) is None:
+        return person
+    for dataset in identities(workspace.catalog):
+        try:
+            refuse_unreachable(workspace.catalog, scope.model_copy(update={"person": (dataset, person[1])}))
+        except HoldRefused:
+            continue
+        return (dataset, person[1])
+    return person
+
+
+def identities(catalog: Catalog) -> tuple[str, ...]:
+    """The datasets whose rows are persons, in the order of the stores."""
+    return tuple(dict.fromkeys(i for s in catalog.stores for i in s.identities))
+
+
+def _keys(workspace: Workspace, dataset: str) -> Iterator[str]:
+    from lethe.stores.postgres.everyone import every_key
+
+    store = workspace.catalog.datasets()[dataset][0]
+    return every_key(workspace.checking(store), store, dataset)
 
 
 def _today(workspace: Workspace, at: datetime) -> date:
@@ -135,26 +200,32 @@ def _steps(workspace: Workspace, scope: HoldScope, at: datetime) -> Sequence[Ste
 
 def _refuse_unknown_keys(workspace: Workspace, scope: HoldScope) -> None:
     datasets = workspace.catalog.datasets()
-    if scope.person is not None:
+    if scope.person is not None and not archived_for(workspace, HoldScope(id=0, person=scope.person)):
         dataset, key = scope.person
+        if digest_of_key(key) is not None:
+            raise HoldRefused(
+                "This hold would keep nothing: no living person and no row of the archive has that keyed digest.",
+                fix="`lethe hold digest DATASET:KEY` prints it; nothing was held.",
+            )
         _refuse_unknown(workspace, [(datasets[dataset][0], dataset)], key, HoldScope(id=0, person=scope.person))
-    if scope.tenant is not None:
+    if scope.tenant is not None and not archived_for(workspace, HoldScope(id=0, tenant=scope.tenant)):
         stores = [datasets[scope.dataset][0]] if scope.dataset else list(workspace.catalog.stores)
-        named = [(s, s.tenants) for s in stores if s.tenants and s.kind == "postgresql"]
-        named = named or [(s, s.tenants) for s in workspace.catalog.stores if s.tenants and s.kind == "postgresql"]
-        _refuse_unknown(workspace, named, scope.tenant, HoldScope(id=0, tenant=scope.tenant))
+        places = [(s, s.tenants) for s in stores if s.tenants and s.kind == "postgresql"]
+        places = places or [(s, s.tenants) for s in workspace.catalog.stores if s.tenants and s.kind == "postgresql"]
+        _refuse_unknown(workspace, places, scope.tenant, HoldScope(id=0, tenant=scope.tenant))
 
 
-def _refuse_unknown(workspace: Workspace, named: Sequence[tuple[Store, str]], key: str, alone: HoldScope) -> None:
-    """Raises HoldRefused when the key is in none of the datasets and no row leads to it: a log may outlive the user it names."""
+def _refuse_unknown(workspace: Workspace, places: Sequence[tuple[Store, str]], key: str, alone: HoldScope) -> None:
+    """Raises HoldRefused when the key is in none of the datasets and no row leads to it: a log may outlive the user it names. What the
+    archive has was looked for before."""
     wrong: HoldRefused | None = None
-    for store, dataset in named:
+    for store, dataset in places:
         try:
             if _leads_somewhere(workspace, store, dataset, key, alone):
                 return
         except HoldRefused as refused:
             wrong = refused
-    names = ", ".join(dataset for _, dataset in named)
+    names = ", ".join(dataset for _, dataset in places)
     raise wrong or HoldRefused(
         f"This hold would keep nothing: {names or 'no dataset'} has no such key, and no row leads to one.",
         fix="Look the key up in the source; nothing was held.",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from lethe import settings
 from lethe.catalog.live import LiveSchema
 from lethe.catalog.model import Store
 from lethe.control.approvals import approval_of
@@ -21,12 +22,14 @@ from lethe.errors import BadAsOf
 from lethe.evidence.ledger import append
 from lethe.instants import local_day, now
 from lethe.plan.counting import Counter, StepCount, count_plan
-from lethe.plan.guard import ceilings, findings, limits_of
+from lethe.plan.expiry import is_expiry, limits_for
+from lethe.plan.guard import ceilings, findings
 from lethe.plan.make import make_plan
 from lethe.plan.model import Counts, Finding, HoldScope, ObjectPredicate, Plan, Step
 from lethe.plan.order import groups
 from lethe.plan.widened import widened
 from lethe.policy.model import PolicyVersion
+from lethe.retention.archivable import refuse_unarchivable
 from lethe.retention.coverage import refuse_drift
 from lethe.retention.model import Group, PlannedRun
 from lethe.workspace import Workspace
@@ -46,14 +49,15 @@ def plan_run(
     """Makes and counts the plan as of an instant and stores both; a run that deletes is opened, or taken up where it stopped.
 
     Raises BadAsOf for an instant in the future, NotInForce, UnknownName (a rule), Drifted (a table or column that is not what the
-    catalog says), Uncountable or Unreachable: then nothing was deleted, and nothing is claimed.
+    catalog says), NotArchivable, Uncountable or Unreachable: then nothing was deleted, and nothing is claimed.
     """
     if as_of.tzinfo is None or as_of > now():
         raise BadAsOf("as_of has no time zone or lies in the future.", fix="A run can only be as of now or before.")
     policy = workspace.policy(as_of)
-    plan = make_plan(policy, workspace.catalog, as_of=as_of, rules=rules)
+    plan = make_plan(policy, workspace.catalog, as_of=as_of, rules=rules, met=workspace.met)
     live = live_schemas(workspace, plan)
     refuse_drift(workspace, plan, live)
+    refuse_unarchivable(workspace, plan, live)
     with workspace.control.begin() as control:
         save_plan(control, plan)
         opened = None if dry_run else open_or_resume(control, plan.digest, pace=pace)
@@ -62,12 +66,16 @@ def plan_run(
         scopes = active_scopes(control, local_day(now(), policy.time_zone))
     if not stored:
         counted = count_steps(workspace, plan, live, scopes)
+        split = _by_tenant(workspace, plan, attempt)
         with workspace.control.begin() as control:
             save_counts(
-                control, plan.digest, attempt, {s: Counted(counts=c.counts, details=c.details(), keys=c.keys) for s, c in counted.items()}
+                control,
+                plan.digest,
+                attempt,
+                {s: Counted(counts=c.counts, details=c.details() | split.get(s, {}), keys=c.keys) for s, c in counted.items()},
             )
             stored = load_counts(control, plan.digest, attempt)
-            append(control, "plan.made", _evidence(plan, attempt, dry_run, {s: c.counts for s, c in stored.items()}), run=plan.digest)
+            append(control, "plan.made", evidence_of(plan, attempt, dry_run, {s: c.counts for s, c in stored.items()}), run=plan.digest)
     counts = {s: c.counts for s, c in stored.items()}
     with workspace.control.connect() as control:
         found = judge(control, plan, counts, policy)
@@ -89,8 +97,8 @@ def judge(control: Connection, plan: Plan, counts: Mapping[str, Counts], policy:
     return findings(
         plan,
         counts,
-        limits_of(policy),
-        past_deleted(control, steps, besides=plan.digest),
+        limits_for(policy, plan),
+        past_deleted(control, steps, besides=plan.digest, of_archive=is_expiry(plan)),
         approval.ceilings if approval and approval.approved else None,
         widened(plan, last_steps(control, besides=plan.digest)),
     )
@@ -100,8 +108,8 @@ def ceilings_of(control: Connection, plan: Plan, counts: Mapping[str, Counts], p
     """How many rows each step of a plan that passed may delete in all (`plan.guard.ceilings`)."""
     approval = approval_of(control, plan.digest)
     approved = approval.ceilings if approval and approval.approved else None
-    past = past_deleted(control, [s.id for s in plan.steps if s.acts], besides=plan.digest)
-    return ceilings(plan, counts, limits_of(policy), past, approved)
+    past = past_deleted(control, [s.id for s in plan.steps if s.acts], besides=plan.digest, of_archive=is_expiry(plan))
+    return ceilings(plan, counts, limits_for(policy, plan), past, approved)
 
 
 def live_schemas(workspace: Workspace, plan: Plan) -> dict[str, LiveSchema]:
@@ -160,7 +168,19 @@ def label(plan: Plan, steps: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _evidence(plan: Plan, attempt: int, dry_run: bool, counts: Mapping[str, Counts]) -> dict[str, object]:
+def _by_tenant(workspace: Workspace, plan: Plan, attempt: int) -> dict[str, dict[str, dict[str, int]]]:
+    """What the check measures the split of a contract's end against (`verify.split`), for the details of a step's counts. A dry run has none."""
+    from lethe.verify.split import plan_tenants
+
+    if attempt == DRY:
+        return {}
+    key = settings.digest_key(workspace.connections(settings.CONTROL))
+    found = plan_tenants(plan, workspace.catalog, workspace.connections, key)
+    return {step: {"tenants": tenants} for step, tenants in found.items()}
+
+
+def evidence_of(plan: Plan, attempt: int, dry_run: bool, counts: Mapping[str, Counts]) -> dict[str, object]:
+    """The body of the record `plan.made`."""
     return {
         "attempt": attempt,
         "dry_run": dry_run,

@@ -12,6 +12,7 @@ from lethe.control.maintenance import AIRFLOW_CLEAN, is_overdue, last_success
 from lethe.control.plans import DRY
 from lethe.control.results import Verified
 from lethe.control.runs import State, run_of
+from lethe.plan.expiry import is_expiry
 from lethe.plan.model import Plan
 from lethe.verify.result import Outcome
 
@@ -39,7 +40,7 @@ class Ending:
 
 def problem_of(control: Connection, end: Ending, at: datetime) -> tuple[str, str]:
     """Every reason why the run is red, and what is safe to do; empty when it is not. A dry run claims nothing, so it is never red."""
-    found = [] if end.attempt == DRY else [*_of_run(control, end), *_of_night(control, end, at)]
+    found = [] if end.attempt == DRY else [*_of_run(control, end), *(() if is_expiry(end.plan) else _of_night(control, end, at))]
     return " ".join(problem for problem, _ in found), " ".join(dict.fromkeys(fix for _, fix in found))
 
 
@@ -70,12 +71,12 @@ def _of_purge(end: Ending) -> Iterator[tuple[str, str]]:
         ]
         yield (
             f"The run is not clean ({end.outcome}): {named(unclean)}.",
-            "Read the report. Clearing the task `purge` is safe: it goes on where it stopped and deletes nothing twice.",
+            f"Read the report. Clearing the task `{_task(end)}` is safe: it goes on where it stopped and deletes nothing twice.",
         )
     if end.unproved:
         yield (
             f"No purge left its evidence for: {named(end.unproved)}.",
-            "Clear the task `purge`: it was ended before it was done. It looks again, deletes nothing twice, and says what it did.",
+            f"Clear the task `{_task(end)}`: it was ended before it was done. It looks again, deletes nothing twice, and says what it did.",
         )
 
 
@@ -93,6 +94,11 @@ def _of_night(control: Connection, end: Ending, at: datetime) -> Iterator[tuple[
             f"Airflow's own run records, technical logs too, have not been cleaned {when}.",
             "Run `make airflow-clean` on the host (or its compose service), then clear the task `record`.",
         )
+
+
+def _task(end: Ending) -> str:
+    """The task of the DAG that deletes."""
+    return "expire" if is_expiry(end.plan) else "purge"
 
 
 def named(items: Sequence[str]) -> str:

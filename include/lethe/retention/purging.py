@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import Any
 
+from lethe import settings
 from lethe.control.holds import active_scopes
 from lethe.control.plans import load_counts, load_plan
 from lethe.control.runs import run_of, set_state
 from lethe.errors import PurgeFailed, PurgeHindered
 from lethe.evidence.ledger import append
 from lethe.instants import local_day, now
-from lethe.plan.model import Plan, Predicate
+from lethe.plan.model import ExpiryPredicate, Plan, Predicate
 from lethe.retention.notes import BASELINE, PURGED, note_of
 from lethe.retention.planning import ceilings_of
 from lethe.workspace import Workspace
@@ -27,6 +28,7 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
     each failed step, when any could not be finished; the other steps are done all the same. It is PurgeHindered when only locks and
     stores that did not answer were in the way.
     """
+    from lethe.archive.expiring import numbers_of
     from lethe.purge.context import PurgeContext
     from lethe.purge.run import run_group
     from lethe.stores.postgres.keys import FrozenKeys
@@ -42,6 +44,7 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
     keys: dict[str, Container[Any]] = {
         s: FrozenKeys.of(counted[s].keys if s in counted else None) for s in steps if isinstance(plan.step(s).predicate, Predicate)
     }
+    keys |= {s: numbers_of(counted[s].keys) for s in steps if s in counted and isinstance(plan.step(s).predicate, ExpiryPredicate)}
     context = PurgeContext(
         plan=plan,
         attempt=attempt,
@@ -52,6 +55,7 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
         holds=lambda control: active_scopes(control, local_day(now(), policy.time_zone)),
         known_keys=keys.get,
         ceilings=ceilings,
+        digest_key=settings.digest_key(workspace.connections(settings.CONTROL)),
         snapshot=lambda step: counted[step].details.get("snapshot") if step in counted else None,
     )
     totals = run_group([plan.step(s) for s in steps], context)
@@ -69,9 +73,10 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
 
 
 def _baselines(workspace: Workspace, plan: Plan, attempt: int) -> None:
-    """Keeps, once a run, what each server's own statistics say before its first deletion."""
+    """Keeps, once a run, what each server's own statistics say before its first deletion, and how many files have no row then."""
     from lethe.evidence.ledger import records
     from lethe.verify.batches import baseline
+    from lethe.verify.files import without_rows
 
     with workspace.control.begin() as control:
         if any(r.content["attempt"] == attempt for r in records(control, run=plan.digest, kind=BASELINE)):
@@ -79,9 +84,11 @@ def _baselines(workspace: Workspace, plan: Plan, attempt: int) -> None:
         stores = {s.store for s in plan.steps if s.acts}
         for store in workspace.catalog.stores:
             if store.id in stores and store.kind == "postgresql":
+                acting = [s.dataset or "" for s in plan.steps if s.acts and s.store == store.id]
+                lost = without_rows(workspace.catalog, acting, connections=workspace.connections, at=now())
                 append(
                     control,
                     BASELINE,
-                    {"attempt": attempt, "store": store.id, "deleted": baseline(workspace.checking(store))},
+                    {"attempt": attempt, "store": store.id, "deleted": baseline(workspace.checking(store)) | lost},
                     run=plan.digest,
                 )

@@ -19,7 +19,9 @@ from lethe.errors import NotClean
 from lethe.evidence.heads import S3Heads, keep_head
 from lethe.evidence.ledger import append
 from lethe.instants import local_day, now
+from lethe.plan.expiry import is_expiry
 from lethe.plan.model import Plan
+from lethe.retention.archive_part import protection_of
 from lethe.retention.coverage import uncovered
 from lethe.retention.explaining import explain
 from lethe.retention.notes import purged
@@ -51,7 +53,7 @@ def record_run(
     with workspace.control.connect() as control:
         plan = load_plan(control, digest)
     policy = workspace.policies.version(plan.policy_version)
-    missing = uncovered(workspace, policy, on=local_day(at, policy.time_zone))
+    missing = () if is_expiry(plan) else uncovered(workspace, policy, on=local_day(at, policy.time_zone))
     with workspace.control.begin() as control:
         results = load_results(control, digest, attempt)
         findings = judge(control, plan, {s: c.counts for s, c in load_counts(control, digest, attempt).items()}, policy)
@@ -81,6 +83,7 @@ def record_run(
             problem=problem,
             at=at,
             explained=explained,
+            protection=protection_of(workspace),
         )
     where = _publish(workspace, plan, attempt, results, report)
     if problem:

@@ -16,9 +16,11 @@ from lethe.control.plans import DRY, Counted, load_counts
 from lethe.control.results import Verified, load_results
 from lethe.control.runs import Run, run_of
 from lethe.evidence.ledger import head, records
-from lethe.plan.model import Finding, Plan, Predicate, Step
+from lethe.plan.expiry import is_expiry
+from lethe.plan.model import ExpiryPredicate, Finding, ObjectPredicate, Plan, Predicate, Step
 from lethe.policy.model import PolicyVersion, Rule
 from lethe.policy.period import Period
+from lethe.reports.archive import Protection
 from lethe.reports.model import (
     ApprovalReport,
     Blocker,
@@ -31,6 +33,8 @@ from lethe.reports.model import (
     StepReport,
     WaitingStep,
 )
+from lethe.retention.archive_part import archive_part
+from lethe.retention.expired import expiry_report
 from lethe.retention.explaining import Explained
 from lethe.retention.notes import purged
 from lethe.verify.reasons import HeldBack
@@ -51,10 +55,12 @@ def report_of(
     problem: str,
     at: datetime,
     explained: Explained | None = None,
+    protection: Protection | None = None,
 ) -> RunReport:
     """The report of a run as of the instant `at`, from what is stored; the ledger's head is the one at this moment.
 
     `explained` (`retention/explaining.py`): why due rows are still there, counted at the stores; without it that is unknown.
+    `protection` (`retention/archive_part.py`): what the archive's bucket says of itself; None where there is no archive.
     """
     explained = explained or Explained()
     run = run_of(control, plan.digest, attempt) if attempt != DRY else None
@@ -64,13 +70,17 @@ def report_of(
     today = at.astimezone(ZoneInfo(policy.time_zone)).date()
     datasets = catalog.datasets()
     steps = tuple(
-        _step(s, policy.rule(s.rule), datasets, counts.get(s.id), results.get(s.id), notes.get(s.id, {}), today, explained)
+        expiry_report(s, policy, counts.get(s.id), results.get(s.id), notes.get(s.id, {}))
+        if isinstance(s.predicate, ExpiryPredicate)
+        else _step(s, policy.rule(s.rule), datasets, counts.get(s.id), results.get(s.id), notes.get(s.id, {}), today, explained)
         for s in plan.steps
         if s.acts
     )
     approval = approval_of(control, plan.digest)
     last = head(control)
+    ran = run is not None and run.state not in {"planned", "waiting", "refused"}
     return RunReport(
+        kind="expiry" if is_expiry(plan) else "purge",
         company=policy.company,
         time_zone=policy.time_zone,
         as_of=plan.as_of,
@@ -90,7 +100,8 @@ def report_of(
         ledger_seq=last[0] if last else None,
         ledger_head=last[1] if last else None,
         steps=steps,
-        waiting=tuple(_waiting(s, policy.rule(s.rule)) for s in plan.steps if not s.acts),
+        archive=archive_part(control, plan, attempt, results, protection, ran=ran),
+        waiting=tuple(_waiting(s, policy.rule(s.rule), counts.get(s.id)) for s in plan.steps if not s.acts),
         holds=_holds(control, today, explained),
         guard=tuple(GuardReport(step=f.step, limit=f.limit, value=f.value, allowed=f.allowed) for f in findings),
         approvals=(
@@ -120,7 +131,7 @@ def _step(
     today: date,
     explained: Explained,
 ) -> StepReport:
-    if step.predicate is None or step.dataset is None or step.store is None:
+    if not isinstance(step.predicate, Predicate | ObjectPredicate) or step.dataset is None or step.store is None:
         raise TypeError(f"step {step.id} acts on nothing")
     store, entry = datasets[step.dataset]
     terms = dict(result.terms) if result else {"planned": counted.counts.due if counted else None}
@@ -165,7 +176,7 @@ def _step(
     )
 
 
-def _waiting(step: Step, rule: Rule) -> WaitingStep:
+def _waiting(step: Step, rule: Rule, counted: Counted | None) -> WaitingStep:
     return WaitingStep(
         rule=step.rule,
         dataset=step.dataset,
@@ -174,6 +185,8 @@ def _waiting(step: Step, rule: Rule) -> WaitingStep:
         waiting_for=step.waiting_for,
         why=rule.why,
         clock=rule.clock,
+        due=counted.counts.due if counted else None,
+        unit="objects" if isinstance(step.predicate, ObjectPredicate) else "rows",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lethe import settings
 from lethe.control.holds import active_scopes
 from lethe.control.plans import DRY, load_plan
 from lethe.control.results import Verified, save_result
@@ -43,6 +44,7 @@ def verify_run(workspace: Workspace, digest: str, attempt: int) -> dict[str, str
             if n["space_reusable"] is not None
         },
         baselines=before,
+        digest_key=settings.digest_key(workspace.connections(settings.CONTROL)),
     )
     with workspace.control.begin() as control:
         for result in results:
@@ -57,6 +59,6 @@ def _stored(result: StepResult) -> Verified:
 
 
 def _evidence(attempt: int, result: StepResult) -> dict[str, object]:
-    body = result.model_dump(mode="json", exclude={"seconds", "checks"})
+    body = result.model_dump(mode="json", exclude={"seconds", "checks", "split"})
     checks = {c.name: c.status for c in result.checks}
     return {"attempt": attempt, **body, "checks": checks}

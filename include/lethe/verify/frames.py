@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from lethe.catalog.model import Clock, Store
-from lethe.plan.model import HoldScope, Predicate, Step
+from lethe.plan.model import ContractShield, HoldScope, KeptFor, Predicate, Step
 from lethe.verify.references import Reference
 from lethe.verify.text import (
     AT,
@@ -69,19 +69,46 @@ def predicate_of(step: Step) -> Predicate:
 
 
 def frame(scene: Scene, step: Step) -> str:
-    """A query for the rows that the clock, the subset and the live contracts say must go, held or not, as `~rel, ~tup, ~at` and the carried columns."""
-    predicate, dataset = predicate_of(step), step.dataset or ""
+    """A query for the rows that the clock, the subset, the live contracts and what rows are kept for say must go, held or not, as
+    `~rel, ~tup, ~at` and the carried columns."""
+    predicate = predicate_of(step)
     aged = _through(scene, step) if predicate.clock.through else _own(scene, step)
-    if predicate.shield is None:
-        return aged
-    contracts = Chain(scene.store, dataset, predicate.shield.through, root="a", prefix="k")
-    ended = f"{contracts.last}.{name(predicate.shield.ended)}"
-    kind = next(
-        (c for c in contracts.table.clocks.values() if c.own and c.column == predicate.shield.ended), Clock(column=predicate.shield.ended)
+    named = [f"aged AS ({aged})"]
+    joins, where = "", []
+    if predicate.shield is not None:
+        named.append(f"shielded AS ({_shielded(scene, step, predicate.shield)})")
+        joins += f" LEFT JOIN shielded AS s ON {same('aged', 's')}"
+        where.append(f"s.{REL} IS NULL")
+    for number, kept in enumerate(predicate.kept_for):
+        named.append(f"needed{number} AS ({_needed(scene, kept)})")
+        joins += f" LEFT JOIN needed{number} AS n{number} ON {equal('aged', kept.own, f'n{number}', kept.own)}"
+        where.append(f"n{number}.{name(kept.own[0])} IS NULL")
+    return f"WITH {', '.join(named)} SELECT aged.* FROM aged{joins} WHERE {' AND '.join(where)}" if where else aged
+
+
+def _needed(scene: Scene, kept: KeptFor) -> str:
+    """Of the tenants that rows of `aged` have, those with a row of what these are kept for: looked up once a tenant, by that table's index."""
+    own = ", ".join(f"a.{name(c)}" for c in kept.own)
+    there = (
+        f"SELECT 1 FROM {relation_name(table_of(scene.store, kept.dataset))} AS f WHERE {equal('f', kept.columns, 'w', kept.own)} LIMIT 1"
     )
+    return f"SELECT w.* FROM (SELECT DISTINCT {own} FROM aged AS a) AS w CROSS JOIN LATERAL ({there}) AS one"
+
+
+def _shielded(scene: Scene, step: Step, shield: ContractShield) -> str:
+    """The rows of `aged` that a live contract keeps."""
+    predicate, dataset = predicate_of(step), step.dataset or ""
+    contracts = Chain(scene.store, dataset, shield.through, root="a", prefix="k")
+    ended = f"{contracts.last}.{name(shield.ended)}"
+    kind = next((c for c in contracts.table.clocks.values() if _tells_end(scene, contracts, c, shield.ended)), Clock(column=shield.ended))
     lives = f"{ended} IS NULL OR {ended} > {instant(predicate.as_of, kind, ZoneInfo(predicate.zone))}"
-    shielded = f"SELECT a.{REL}, a.{TUP} FROM aged AS a{contracts.inner()} WHERE {lives} GROUP BY 1, 2"
-    return f"WITH aged AS ({aged}), shielded AS ({shielded}) SELECT aged.* FROM aged LEFT JOIN shielded AS s ON {same('aged', 's')} WHERE s.{REL} IS NULL"
+    return f"SELECT a.{REL}, a.{TUP} FROM aged AS a{contracts.inner()} WHERE {lives} GROUP BY 1, 2"
+
+
+def _tells_end(scene: Scene, contracts: Chain, clock: Clock, ended: str) -> bool:
+    """Is this clock of the contracts on that very column of theirs, so that it says how the column is stored?"""
+    end = Chain(scene.store, contracts.dataset, clock.through, root="c", prefix="e").dataset
+    return clock.column == ended and end == contracts.dataset
 
 
 def same(left: str, right: str) -> str:

@@ -148,13 +148,14 @@ def _value(scene: Scene, step: Step) -> tuple[str, str]:
 
 
 def age(scene: Scene, step: Step) -> str:
-    """quarantined, oldest: rows whose clock cannot be believed (NULL where that is unknown, future, before the service), and the oldest
+    """quarantined, oldest: rows whose clock cannot be believed (NULL or future where that is unknown, before the service), and the oldest
     believable clock as timestamptz. By ranges of the clock's index when the clock is one column of the row."""
     predicate = predicate_of(step)
     clock = predicate.clock
     low, top = (instant(i, clock, ZoneInfo(predicate.zone)) for i in (predicate.start_of_service, predicate.as_of))
     source, value = _value(scene, step)
-    tests = [f"{value} < {low}", f"{value} > {top}"] + ([f"{value} IS NULL"] if clock.null_means == "unknown" else [])
+    tests = [f"{value} < {low}"] + ([f"{value} > {top}"] if clock.future_means == "unknown" else [])
+    tests += [f"{value} IS NULL"] if clock.null_means == "unknown" else []
     oldest = as_instant(f"min({value})", clock, ZoneInfo(predicate.zone))
     if clock.through or clock.latest_of:
         wrong = " OR ".join(tests)

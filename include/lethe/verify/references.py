@@ -1,4 +1,5 @@
-"""Who refers to whom, read by the check itself: PostgreSQL's own foreign keys, and the relations of the catalog that must not dangle."""
+"""Who refers to whom, read by the check itself: PostgreSQL's own foreign keys, the relations of the catalog that must not dangle, and the
+rows that others are aged by, which must not go before those."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from lethe.catalog.model import Store
-from lethe.verify.text import name, relation_name
+from lethe.verify.text import Chain, name, relation_name, table_of
 
 # Partitions repeat their parent's foreign keys (conparentid <> 0); those are left out.
 _FOREIGN_KEYS = """
@@ -53,4 +54,23 @@ def read_references(connection: Connection, store: Store) -> tuple[Reference, ..
             pairs = sorted(zip(relation.columns, relation.to_columns or store.tables[relation.to].key, strict=True))
             key = (relation_name(table), tuple(a for a, _ in pairs), relation.to, tuple(b for _, b in pairs))
             found[key] = (found.get(key, (False, False))[0], True)
+    for key in _lifelines(store):
+        found.setdefault(key, (False, False))
     return tuple(sorted(Reference(*key, *flags) for key, flags in found.items()))
+
+
+def _lifelines(store: Store) -> set[tuple[str, tuple[str, ...], str, tuple[str, ...]]]:
+    """Child, its columns, parent, its columns: for each hop of a clock's path that goes to the rows which refer here, unless those are of
+    the clock's own table or the clock has an `otherwise`."""
+    found = set()
+    paths = [(i, c.through) for i, t in store.tables.items() for c in t.clocks.values() if c.otherwise is None]
+    for dataset, path in paths:
+        for length, hop in enumerate(path):
+            there, dot, relation_id = hop.partition(".")
+            if not dot or there == dataset:
+                continue
+            here = Chain(store, dataset, path[:length], root="r", prefix="l").table
+            relation = table_of(store, there).relations[relation_id]
+            pairs = sorted(zip(relation.to_columns or here.key, relation.columns, strict=True))
+            found.add((relation_name(here), tuple(a for a, _ in pairs), there, tuple(b for _, b in pairs)))
+    return found

@@ -29,6 +29,11 @@ ORPHANS = "no row refers to one that is gone"
 SIGHT = "the checking role sees the whole table"
 REPLICAS = "replicas have caught up"
 OBJECTS = "no version, marker or upload is left"
+FILES = "no file is left whose row is gone"
+THERE = "no archived row is missing"
+ARCHIVED = "the archive has the rows that were archived"
+SEALED = "every archived object is sealed"
+SPLIT = "what came in is archived, deleted or still there, by tenant"
 
 
 class Check(Frozen):
@@ -63,8 +68,26 @@ class Terms(Frozen):
         return sum(t for t in left if t is not None) == sum(t for t in right if t is not None)
 
 
+class Split(Frozen):
+    """The rows of one tenant in a step: due when it was planned, and of them archived, only deleted, and still there (held, blocked)."""
+
+    planned: int = 0
+    archived: int = 0
+    deleted: int = 0
+    left: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Rows that came in and are nowhere, or that are somewhere and did not come in."""
+        return abs(self.planned - self.archived - self.deleted - self.left)
+
+
 class StepResult(Frozen):
-    """The verdict on a step, as it is stored (`step_results`, and as JSON on `lethe_s3`): ids, counts and dates only."""
+    """The verdict on a step, as it is stored (`step_results`, and as JSON on `lethe_s3`): ids, counts and dates only.
+
+    `past_expiry`: rows that a hold keeps in the archive although their period is over, by object. `split`: by tenant (keyed digest; "" for
+    rows that lead to none), of a step whose rows are sorted at a contract's end.
+    """
 
     step: str
     outcome: Outcome
@@ -75,6 +98,8 @@ class StepResult(Frozen):
     oldest_after: AwareDatetime | None = None
     checks: tuple[Check, ...] = ()
     reasons: tuple[str, ...] = ()
+    past_expiry: dict[str, int] = {}
+    split: dict[str, Split] = {}
     seconds: float = 0.0
 
 
@@ -125,6 +150,8 @@ def conclude(
     zone: ZoneInfo,
     reclaimed: Space | None = None,
     oldest: Mapping[Literal["before", "after"], datetime | None] | None = None,
+    past_expiry: Mapping[str, int] | None = None,
+    split: Mapping[str, Split] | None = None,
     seconds: float = 0.0,
 ) -> StepResult:
     """The result of a step from its checks and terms; `at` is the instant of the check, aware."""
@@ -144,5 +171,7 @@ def conclude(
         oldest_after=(oldest or {}).get("after"),
         checks=checks,
         reasons=reasons,
+        past_expiry=dict(past_expiry or {}),
+        split=dict(split or {}),
         seconds=round(seconds, 3),
     )

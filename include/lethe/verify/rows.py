@@ -23,7 +23,21 @@ from lethe.verify.batches import Deleted, Planned, broken_batches, broken_cumula
 from lethe.verify.changed import Keys, Reconciled, reconcile
 from lethe.verify.frames import Scene
 from lethe.verify.references import read_references
-from lethe.verify.result import BATCHES, CHANGED, CUMULATIVE, EQUATION, ORPHANS, REPLICAS, SIGHT, STATISTICS, SURVIVORS, Check, Terms
+from lethe.verify.result import (
+    BATCHES,
+    CHANGED,
+    CUMULATIVE,
+    EQUATION,
+    ORPHANS,
+    REPLICAS,
+    SIGHT,
+    STATISTICS,
+    SURVIVORS,
+    Check,
+    Space,
+    Split,
+    Terms,
+)
 from lethe.verify.session import ENGINE, check_engine, exported, failure, one_snapshot
 from lethe.verify.sight import replicas_behind, see_known_rows, see_table, written_until
 from lethe.verify.suite import Expected, judge
@@ -43,6 +57,9 @@ class Draft:
     quarantined: int | None = None
     reconciled: Reconciled | None = None
     oldest_after: datetime | None = None
+    space: Space | None = None
+    past_expiry: dict[str, int] = field(default_factory=dict)
+    split: dict[str, Split] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
     seconds: float = 0.0
 

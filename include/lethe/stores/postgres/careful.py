@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Connection, FromClause, Text, bindparam, cast, literal, select, tuple_
@@ -17,9 +17,23 @@ from sqlalchemy.dialects.postgresql import OID
 
 from lethe.catalog.model import Path
 from lethe.plan.model import HoldScope
-from lethe.stores.postgres.delete import Isolation, Outcome, Piece, Tid, deleting, going, pieces, refuse_if_left, summing, system_column
+from lethe.stores.postgres.delete import (
+    Isolation,
+    Outcome,
+    Piece,
+    Tid,
+    deleting,
+    files_of,
+    going,
+    pieces,
+    refuse_if_left,
+    summing,
+    system_column,
+)
+from lethe.stores.postgres.filing import Filing, Named, removed
 from lethe.stores.postgres.predicate import Target, predicate_of, referred_to
 from lethe.stores.postgres.tables import reach
+from lethe.stores.postgres.taking import Taking, refuse_other_count, together
 
 
 def placed(row: Any, name: str = "places") -> list[ColumnElement[bool]]:
@@ -58,6 +72,8 @@ class Careful:
     rows: int
     snapshot: str | None = None
     recount: bool = False
+    taking: Taking | None = None
+    filing: Filing | None = None
     role: str = "purge"
     name: str = "careful"
     isolation: Isolation = "READ COMMITTED"
@@ -80,14 +96,17 @@ class Careful:
         if cursor:
             wanted = wanted.where(tuple_(*order) > tuple_(*(literal(v, c.type) for v, c in zip(cursor, order, strict=True))))
         locked = connection.execute(wanted.with_for_update(of=row)).all()
-        found, xid = [], None
+        found, files, xid = [], None, None
         for values in _by_table(locked):
             lock_deciding(connection, self.target, values)
-            piece, xid = self._delete(connection, values, holds)
+            piece, named, xid = self._delete(connection, values, holds)
             found.append(piece)
+            files = named if files is None else files + (named or [])
+        whole = add(self.target.step.id, found)
+        (filed,) = removed(connection, self.filing, [Named(target=self.target, rows=whole.rows, keys=files)])
         last = tuple(locked[-1][2:]) if locked else cursor
         return Outcome(
-            pieces=(add(self.target.step.id, found),),
+            pieces=(replace(whole, filed=filed),),
             range={"rows locked": len(locked)},
             cursor=last,
             done=len(locked) < self.rows,
@@ -102,14 +121,21 @@ class Careful:
         first = [row.c[clock.column]] if clock.own and clock.column and clock.column not in self.target.table.key else []
         return [*first, *key]
 
-    def _delete(self, connection: Connection, values: dict[str, Any], holds: Sequence[HoldScope]) -> tuple[Piece, int]:
+    def _delete(self, connection: Connection, values: dict[str, Any], holds: Sequence[HoldScope]) -> tuple[Piece, list[str] | None, int]:
         row = self.target.row(None)
         free = [~referred_to(row, reference, self.target, f"r{n}") for n, reference in enumerate(self.target.incoming)]
         where = [*placed(row), *free]
+        taken = None
+        if self.taking is not None:
+            due = [going(row, self.target, holds), *where]
+            taken = self.taking.take(connection, self.target, row, due, holds, values, self.snapshot)
         answer = connection.execute(summing(deleting(self.target, row, where, holds, self.snapshot)), values).one()
         if self.recount:
             refuse_if_left(connection, self.target, row, where, holds, answer.snapshot, values)
-        return pieces(answer, self.steps)[0], answer.xid
+        piece = pieces(answer, self.steps)[0]
+        if taken is not None:
+            refuse_other_count(self.target, piece.rows, piece.fingerprint, taken)
+        return replace(piece, taken=taken), files_of(answer), answer.xid
 
 
 def add(step: str, found: Sequence[Piece]) -> Piece:
@@ -117,7 +143,13 @@ def add(step: str, found: Sequence[Piece]) -> Piece:
     fingerprint = 0
     for piece in found:
         fingerprint ^= piece.fingerprint
-    return Piece(step=step, rows=sum(p.rows for p in found), fingerprint=fingerprint, young=tuple(k for p in found for k in p.young))
+    return Piece(
+        step=step,
+        rows=sum(p.rows for p in found),
+        fingerprint=fingerprint,
+        young=tuple(k for p in found for k in p.young),
+        taken=together([p.taken for p in found if p.taken is not None]),
+    )
 
 
 def _by_table(locked: Sequence[Any]) -> Iterator[dict[str, Any]]:

@@ -50,10 +50,11 @@ from lethe.stores.postgres.months import month_array, month_names
 from lethe.stores.postgres.predicate import Target, at, clock_lateral, clock_value, due, due_given, in_subset, predicate_of
 from lethe.stores.postgres.tables import clock_type
 
-OUTSIDE, NO_CLOCK, FUTURE, EARLY, KEPT, DUE, HELD = range(7)
-"""What a row is: not of the rule's subset; without a clock, with a future one, one before the service; kept, due, or due but held."""
+OUTSIDE, NO_CLOCK, FUTURE, EARLY, KEPT, DUE, HELD, NOT_STARTED = range(8)
+"""What a row is: not of the rule's subset; without a clock, with a future one, one before the service; kept, due, or due but held; with a
+clock that has not started, be it without a date or with one to come."""
 
-_STATES = tuple(literal_column(str(n), Integer) for n in range(7))
+_STATES = tuple(literal_column(str(n), Integer) for n in range(8))
 """The states as SQL. They stand in the text, because every value that is bound costs time in each of a plan's queries."""
 
 _SETTINGS = text(
@@ -228,8 +229,8 @@ def counting_query(target: Target) -> Select[Any]:
     outside = [(in_subset(row, step).is_not(true()), _STATES[OUTSIDE])] if predicate.subset else []
     state = case(
         *outside,
-        (value.is_(None), _STATES[NO_CLOCK]),
-        (value > now, _STATES[FUTURE]),
+        (value.is_(None), _STATES[NOT_STARTED if clock.null_means == "not_started" else NO_CLOCK]),
+        (value > now, _STATES[NOT_STARTED if clock.future_means == "not_started" else FUTURE]),
         (value < start, _STATES[EARLY]),
         (due_given(value, row, step, store), case((kept, _STATES[HELD]), else_=_STATES[DUE])),
         else_=_STATES[KEPT],
@@ -274,7 +275,7 @@ def _step_count(target: Target, groups: Sequence[Any], seen: str | None, seconds
         due=rows(DUE, HELD),
         held=rows(HELD),
         blocked=groups[0].blocked if groups else 0,
-        quarantined_null=0 if predicate.clock.null_means == "not_started" else rows(NO_CLOCK),
+        quarantined_null=rows(NO_CLOCK),
         quarantined_future=rows(FUTURE),
         quarantined_early=rows(EARLY),
         oldest=oldest,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -19,10 +19,23 @@ from sqlalchemy import Connection, and_, false, or_, select
 from lethe.errors import WrongCount
 from lethe.plan.model import HoldScope
 from lethe.plan.order import Reference
-from lethe.stores.postgres.careful import lock_deciding
-from lethe.stores.postgres.delete import Isolation, Outcome, Piece, deleting, going, pieces, refuse_if_left, summing, system_column
+from lethe.stores.postgres.careful import lock_deciding, placed
+from lethe.stores.postgres.delete import (
+    Isolation,
+    Outcome,
+    Piece,
+    deleting,
+    files_of,
+    going,
+    pieces,
+    refuse_if_left,
+    summing,
+    system_column,
+)
+from lethe.stores.postgres.filing import Filing, Named, removed
 from lethe.stores.postgres.predicate import Target, referred_to
 from lethe.stores.postgres.tables import bound_value, row_of
+from lethe.stores.postgres.taking import Taken, Taking, refuse_other_count, together
 
 Node = tuple[str, tuple[Any, ...]]
 """A row: its dataset and its key."""
@@ -79,6 +92,8 @@ class Cycle:
     rows: int
     snapshots: Mapping[str, str | None]
     recount: bool = False
+    taking: Mapping[str, Taking] = field(default_factory=dict)
+    filing: Filing | None = None
     role: str = "purge"
     name: str = "cycle"
     isolation: Isolation = "READ COMMITTED"
@@ -191,7 +206,7 @@ class Cycle:
 
     def _delete(self, connection: Connection, goes: Mapping[Node, str], holds: Sequence[HoldScope]) -> tuple[tuple[Piece, ...], int]:
         """One statement for all tables; exactly these rows, or WrongCount."""
-        ctes, taking, expected = [], [], []
+        ctes, going_, taken, expected = [], [], [], []
         for n, target in enumerate(self.targets):
             keys = [node[1] for node, step in goes.items() if step == target.step.id]
             if not keys:
@@ -199,19 +214,40 @@ class Cycle:
             row = target.row(None)
             where = [self._among(target.dataset, row, keys)]
             ctes.append(deleting(target, row, where, holds, self.snapshots.get(target.step.id), f"gone{n}"))
-            taking.append((target, row, where))
+            going_.append((target, row, where))
+            taken.append(self._take(connection, target, keys, holds))
             expected.append(len(keys))
         answer = connection.execute(summing(*ctes)).one()
-        found = pieces(answer, [t.step.id for t, *_ in taking])
+        found = pieces(answer, [t.step.id for t, *_ in going_])
+        for (target, *_), piece, read in zip(going_, found, taken, strict=True):
+            if read is not None:
+                refuse_other_count(target, piece.rows, piece.fingerprint, read)
+        found = tuple(replace(piece, taken=read) for piece, read in zip(found, taken, strict=True))
         if self.recount:
-            for target, row, where in taking:
+            for target, row, where in going_:
                 refuse_if_left(connection, target, row, where, holds, answer.snapshot, {})
         if [p.rows for p in found] != expected:
             raise WrongCount(
                 f"A batch of a cycle was to delete {sum(expected)} rows and deleted {sum(p.rows for p in found)}.",
                 fix="Look for triggers on its tables. The batch was rolled back.",
             )
-        return found, answer.xid
+        named = [Named(target=t, rows=found[n].rows, keys=files_of(answer, n)) for n, (t, *_) in enumerate(going_)]
+        filed = removed(connection, self.filing, named)
+        return tuple(replace(piece, filed=its) for piece, its in zip(found, filed, strict=True)), answer.xid
+
+    def _take(self, connection: Connection, target: Target, keys: Sequence[tuple[Any, ...]], holds: Sequence[HoldScope]) -> Taken | None:
+        """Has the rows, which are locked already, read by where they lie: no key of theirs stands in the reader's statement."""
+        taking = self.taking.get(target.step.id)
+        if taking is None:
+            return None
+        row, snapshot = target.row(None), self.snapshots.get(target.step.id)
+        where = [going(row, target, holds), *placed(row)]
+        return together(
+            [
+                taking.take(connection, target, row, where, holds, values, snapshot)
+                for values in self._lock(connection, target.dataset, keys)
+            ]
+        )
 
 
 def _keys(batch: Iterable[Node]) -> dict[str, list[tuple[Any, ...]]]:

@@ -27,13 +27,17 @@ from sqlalchemy.types import UserDefinedType
 
 from lethe.errors import WrongCount
 from lethe.plan.model import HoldScope
+from lethe.stores.postgres.filing import Filed, file_of
 from lethe.stores.postgres.keys import fingerprint_of, key64
 from lethe.stores.postgres.predicate import Target, due, held
+from lethe.stores.postgres.taking import Taken
 
 Isolation = Literal["READ COMMITTED", "REPEATABLE READ"]
 
 
 _DIALECT = PGDialect_psycopg()
+FILE = "~file"
+"""The column of a CTE with the key of a deleted row's object."""
 
 
 class Tid(UserDefinedType[str]):
@@ -59,12 +63,15 @@ class Xid(UserDefinedType[str]):
 @dataclass(frozen=True, kw_only=True)
 class Piece:
     """What one transaction deleted for one step: rows, the xor of hashint8extended(key64, 0) over them, and the key64s of those
-    that are younger than the plan's snapshot."""
+    that are younger than the plan's snapshot. `taken`: what was read of them before, where the step keeps or counts it;
+    `filed`: what became of their objects, where rows of the table have some."""
 
     step: str
     rows: int
     fingerprint: int
     young: tuple[int, ...] = ()
+    taken: Taken | None = None
+    filed: Filed | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,21 +153,32 @@ def deleting(
     snapshot: str | None,
     name: str = "gone",
 ) -> CTE:
-    """DELETE of the going rows that match `where`, as a CTE of key64 and youth: `summing` reads it."""
+    """DELETE of the going rows that match `where`, as a CTE of key64 and youth, and of the rows' files: `summing` reads it."""
     statement: Delete = delete(row).where(going(row, target, holds), *where)  # type: ignore[arg-type]
-    return statement.returning(key64(row, target.table, target.live).label("key64"), younger(row, snapshot).label("young")).cte(name)
+    file = file_of(row, target)
+    files = [] if file is None else [file.label(FILE)]
+    return statement.returning(key64(row, target.table, target.live).label("key64"), younger(row, snapshot).label("young"), *files).cte(
+        name
+    )
 
 
 def summing(*gone: CTE) -> Any:
-    """One row that holds only aggregates: for each CTE rows, fingerprint and young keys; then the transaction and its snapshot."""
+    """One row that holds only aggregates: for each CTE rows, fingerprint and young keys; then the transaction and its snapshot;
+    then, for the CTEs of tables with files, the keys of the rows' objects: see `files_of`."""
     columns: list[ColumnElement[Any]] = []
     for cte in gone:
         for value in (func.count(), fingerprint_of(cte.c.key64), func.array_agg(cte.c.key64).filter(cte.c.young)):
             columns.append(select(value).select_from(cte).scalar_subquery() if len(gone) > 1 else value)
+    files: dict[str, ColumnElement[Any]] = {}
+    for n, cte in enumerate(gone):
+        if FILE in cte.c:
+            keys = func.array_agg(cte.c[FILE]).filter(cte.c[FILE].is_not(None))
+            files[f"{FILE}{n}"] = select(keys).select_from(cte).scalar_subquery() if len(gone) > 1 else keys
     statement = select(
         *(c.label(f"v{n}") for n, c in enumerate(columns)),
         cast(cast(func.pg_current_xact_id(), Text), BigInteger).label("xid"),
         cast(func.pg_current_snapshot(), Text).label("snapshot"),
+        *(keys.label(name) for name, keys in files.items()),
     )
     return statement.select_from(gone[0]) if len(gone) == 1 else statement
 
@@ -170,6 +188,12 @@ def pieces(row: Any, steps: Sequence[str]) -> tuple[Piece, ...]:
     return tuple(
         Piece(step=s, rows=row[3 * n], fingerprint=row[3 * n + 1] or 0, young=tuple(row[3 * n + 2] or ())) for n, s in enumerate(steps)
     )
+
+
+def files_of(row: Any, number: int = 0) -> list[str] | None:
+    """Of the answer of `summing`, the keys of the objects that the rows of the CTE of that number named; None for a table without files."""
+    named = row._mapping
+    return list(named[f"{FILE}{number}"] or ()) if f"{FILE}{number}" in named else None
 
 
 def refuse_if_left(

@@ -1,4 +1,4 @@
-"""A PostgreSQL database as a LiveSchema, read from its catalogs only: five queries, whatever the number of tables.
+"""A PostgreSQL database as a LiveSchema, read from its catalogs only: six queries, whatever the number of tables.
 
 Statistics and definitions are readable by any role, so that an unmapped table is seen even where its rows may not be read.
 """
@@ -23,6 +23,17 @@ _OURS = """
     where n.nspname <> 'information_schema' and n.nspname !~ '^pg_' and c.relpersistence <> 't'
       and (cast(:schemas as text[]) is null or n.nspname::text = any(cast(:schemas as text[])))
 """
+_FIRST_MADE = 16384
+"""Types with a lower oid are PostgreSQL's own; extensions and people make those above."""
+
+_INNER = """
+    coalesce(case t.typtype when 'd' then t.typbasetype
+        when 'r' then (select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = t.oid)
+        when 'm' then (select r.rngtypid from pg_catalog.pg_range r where r.rngmultitypid = t.oid)
+        when 'b' then case when t.typsubscript = 'pg_catalog.array_subscript_handler'::regproc then t.typelem end end, 0)
+"""
+"""The type that a domain is based on, that an array or a range is of, that a multirange is made of; 0 for any other type."""
+
 _TABLES = f"""
     select c.oid, n.nspname, c.relname, c.relkind, c.relispartition, c.reltuples, c.relrowsecurity,
            pg_catalog.pg_get_expr(c.relpartbound, c.oid) as bound,
@@ -38,9 +49,20 @@ _TABLES = f"""
     from {_OURS} and c.relkind in ('r', 'p', 'v', 'm', 'f') order by n.nspname, c.relname
 """
 _COLUMNS = f"""
-    select a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) as type, not a.attnotnull as nullable
+    select a.attrelid, a.attname, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod) as type, not a.attnotnull as nullable
     from pg_catalog.pg_attribute a where a.attnum > 0 and not a.attisdropped
       and a.attrelid in (select c.oid from {_OURS} and c.relkind in ('r', 'p', 'v', 'm', 'f')) order by a.attrelid, a.attnum
+"""
+_TYPES = f"""
+    with recursive used(oid) as (
+        select a.atttypid from pg_catalog.pg_attribute a where a.attnum > 0 and not a.attisdropped
+          and a.attrelid in (select c.oid from {_OURS} and c.relkind in ('r', 'p', 'v', 'm', 'f'))
+        union
+        select {_INNER} from used u join pg_catalog.pg_type t on t.oid = u.oid where {_INNER} <> 0)
+    select t.oid, {_INNER} as inner, case t.typtype when 'd' then 'domain' when 'e' then 'enum' when 'c' then 'composite' when 'r' then 'range'
+           when 'm' then 'multirange' else case when {_INNER} <> 0 then 'array' when t.oid < {_FIRST_MADE} and t.typtype = 'b'
+           then pg_catalog.format_type(t.oid, null) else 'other' end end as kind
+    from used u join pg_catalog.pg_type t on t.oid = u.oid
 """
 _INDEXES = f"""
     select x.indrelid, i.relname, x.indisprimary, x.indisunique, x.indisvalid and x.indisready as valid, m.amname,
@@ -88,9 +110,10 @@ def describe(source: Engine | Connection, schemas: Sequence[str] | None = None) 
 
 def _read(connection: Connection, schemas: Sequence[str] | None) -> LiveSchema:
     given = {"schemas": None if schemas is None else list(schemas)}
+    types = {t.oid: (t.kind, t.inner) for t in connection.execute(text(_TYPES), given)}
     columns: dict[int, dict[str, LiveColumn]] = defaultdict(dict)
     for c in connection.execute(text(_COLUMNS), given):
-        columns[c.attrelid][c.attname] = LiveColumn(type=c.type, nullable=c.nullable)
+        columns[c.attrelid][c.attname] = LiveColumn(type=c.type, nullable=c.nullable, kinds=_kinds(c.atttypid, types))
     indexes: dict[int, list[LiveIndex]] = defaultdict(list)
     primary: dict[int, tuple[str, ...]] = {}
     for i in connection.execute(text(_INDEXES), given):
@@ -117,6 +140,15 @@ def _read(connection: Connection, schemas: Sequence[str] | None) -> LiveSchema:
         for k in connection.execute(text(_FOREIGN_KEYS), given)
     )
     return LiveSchema(tables=_with_rows_of_partitions(tables), foreign_keys=keys)
+
+
+def _kinds(oid: int, types: dict[int, tuple[str, int]]) -> tuple[str, ...]:
+    """What a type is made of, outermost first."""
+    found: list[str] = []
+    while oid in types:
+        kind, oid = types[oid]
+        found.append(kind)
+    return tuple(found)
 
 
 def _table(row: Any, columns: dict[str, LiveColumn], primary_key: tuple[str, ...], indexes: tuple[LiveIndex, ...]) -> LiveTable:

@@ -48,6 +48,7 @@ def droppable(target: Target, *, watched: bool) -> bool:
         and predicate.clock.own
         and not predicate.subset
         and predicate.shield is None
+        and not predicate.kept_for
         and not target.incoming
         and not watched
     )

@@ -39,8 +39,12 @@ from lethe.stores.postgres.delete import (
 )
 from lethe.stores.postgres.keys import key64
 from lethe.stores.postgres.predicate import Target, at, predicate_of
+from lethe.stores.postgres.taking import Taking, refuse_other_count
 
 SERIALIZATION_FAILURE = "40001"
+_STATE = select(
+    cast(cast(func.pg_current_xact_id(), Text), BigInteger).label("xid"), cast(func.pg_current_snapshot(), Text).label("snapshot")
+)
 
 
 @dataclass(kw_only=True)
@@ -105,6 +109,7 @@ class Plain(ABC):
     size: Size
     snapshot: str | None = None
     recount: bool = False
+    taking: Taking | None = None
     role: str = "purge"
     name: str = ""
     _built: dict[tuple[HoldScope, ...], Any] = field(default_factory=dict, repr=False, init=False)
@@ -174,6 +179,8 @@ class Plain(ABC):
         if key not in self._built:
             self._built = {key: self._statements(holds)}
         counting, plain, returning = self._built[key]
+        if self.taking is not None:
+            return self._take(self.taking, connection, plain, holds, values)
         if self._contested:
             row = connection.execute(returning, values).one()
             self._contested = False
@@ -183,6 +190,21 @@ class Plain(ABC):
         if self.recount:
             refuse_if_left(connection, self.target, self.row, self.where, holds, row.snapshot, values)
         return pieces(row, self.steps), row.xid
+
+    def _take(
+        self, taking: Taking, connection: Connection, plain: Any, holds: Sequence[HoldScope], values: dict[str, Any]
+    ) -> tuple[tuple[Piece, ...], int]:
+        """Has the rows read on this transaction's snapshot, then deletes exactly those. Never in READ COMMITTED: what was read would not
+        be what is deleted."""
+        where = [going(self.row, self.target, holds), *self.where]
+        taken = taking.take(connection, self.target, self.row, where, holds, values, self.snapshot)
+        deleted = connection.execute(plain, values).rowcount if taken.rows else 0
+        refuse_other_count(self.target, deleted, None, taken)
+        state = connection.execute(_STATE).one()
+        if self.recount:
+            refuse_if_left(connection, self.target, self.row, self.where, holds, state.snapshot, values)
+        piece = Piece(step=self.steps[0], rows=deleted, fingerprint=taken.fingerprint, young=taken.young, taken=taken)
+        return (piece,), state.xid
 
     def _statements(self, holds: Sequence[HoldScope]) -> tuple[Any, Any, Any]:
         row, where = self.row, [going(self.row, self.target, holds), *self.where]

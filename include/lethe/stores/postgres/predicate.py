@@ -19,7 +19,7 @@ from sqlalchemy.sql.selectable import LateralFromClause
 from lethe.catalog.live import LiveSchema
 from lethe.catalog.model import Clock, Condition, Store, Table
 from lethe.plan.model import ContractShield, HoldScope, Predicate, Step
-from lethe.plan.order import Reference, references
+from lethe.plan.order import Reference, references, visited
 from lethe.stores.postgres.holds import held, load_holds
 from lethe.stores.postgres.tables import bound_value, clock_type, dataset_table, reach, row_of, unmapped
 
@@ -121,7 +121,8 @@ def clock_lateral(row: FromClause, step: Step, store: Store, name: str = "aged")
 
 
 def due(row: FromClause, step: Step, store: Store) -> ColumnElement[bool]:
-    """Must this row go? Its clock is believable and before the cutoff, it is of the subset, and no live contract keeps it.
+    """Must this row go? Its clock is believable and before the cutoff, it is of the subset, and no live contract and no row of its tenant
+    that needs it keeps it.
 
     A clock in the row itself gives a plain range of its column, so its index serves (the expression index of
     `greatest(...)` for `latest_of`); a clock elsewhere needs an index on the columns by which those rows refer.
@@ -131,12 +132,12 @@ def due(row: FromClause, step: Step, store: Store) -> ColumnElement[bool]:
         ripe = _ripe(_own(row, predicate.clock), predicate)
     else:
         ripe = _reached(row, step, store, lambda newest: _ripe(newest, predicate)).scalar_subquery()
-    return and_(ripe, in_subset(row, step), shield_open(row, step, store))
+    return and_(ripe, in_subset(row, step), shield_open(row, step, store), needed_no_more(row, step, store))
 
 
 def due_given(value: ColumnElement[Any], row: FromClause, step: Step, store: Store) -> ColumnElement[bool]:
     """`due` of a row whose clock's value a query has already."""
-    return and_(_ripe(value, predicate_of(step)), in_subset(row, step), shield_open(row, step, store))
+    return and_(_ripe(value, predicate_of(step)), in_subset(row, step), shield_open(row, step, store), needed_no_more(row, step, store))
 
 
 def quarantined_null(row: FromClause, step: Step, store: Store, *, value: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
@@ -147,8 +148,10 @@ def quarantined_null(row: FromClause, step: Step, store: Store, *, value: Column
 
 
 def quarantined_future(row: FromClause, step: Step, store: Store, *, value: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
-    """Does the clock lie after `as_of`?"""
+    """Does the clock lie after `as_of` although it should not? Never for a clock that may be a date to come."""
     predicate = predicate_of(step)
+    if predicate.clock.future_means == "not_started":
+        return false()
     known = clock_value(row, step, store) if value is None else value
     return and_(known > at(predicate.as_of, predicate.clock, predicate.zone), in_subset(row, step))
 
@@ -174,9 +177,24 @@ def shield_open(row: FromClause, step: Step, store: Store) -> ColumnElement[bool
     reached = reach(store, step.dataset or "", row, shield.through, prefix="c")
     ended = reached.row.c[shield.ended]
     clocks = dataset_table(store, reached.dataset).clocks.values()
-    clock = next((c for c in clocks if c.own and shield.ended in (c.column, *c.latest_of)), None)
+    clock = next((c for c in clocks if shield.ended in (c.column, *c.latest_of) and _of_itself(store, reached.dataset, c)), None)
     lives = or_(ended.is_(None), ended > at(predicate.as_of, clock or Clock(column=shield.ended), predicate.zone))
     return ~exists(reached.inside(select(literal(1)).where(lives))) if shield.through else ~lives
+
+
+def needed_no_more(row: FromClause, step: Step, store: Store) -> ColumnElement[bool]:
+    """Has the row's tenant no row left that this one is kept for? Never NULL. Needs an index on the tenant's columns of those tables."""
+    gone: list[ColumnElement[bool]] = []
+    for number, kept in enumerate(predicate_of(step).kept_for):
+        other = row_of(store, kept.dataset, f"w{number}", columns=kept.columns)
+        joined = [other.c[a] == row.c[b] for a, b in zip(kept.columns, kept.own, strict=True)]
+        gone.append(~exists(select(literal(1)).select_from(other).where(*joined).correlate_except(other)))
+    return and_(true(), *gone)
+
+
+def _of_itself(store: Store, dataset: str, clock: Clock) -> bool:
+    """Does a clock of the dataset lie on rows of the dataset?"""
+    return clock.own or visited(store, dataset, clock.through)[-1] == dataset
 
 
 def leaving(row: FromClause, dataset: str, target: Target) -> ColumnElement[bool]:

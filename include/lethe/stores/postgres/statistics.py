@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from sqlalchemy import Connection, func, select, text
 
@@ -22,7 +22,7 @@ FEW = 0.05  # share of due rows under which the clock's index beats reading ever
 _STATISTICS = text(
     "select (select s.correlation from pg_catalog.pg_stats s where s.schemaname = n.nspname and s.tablename = c.relname "
     "and s.attname = :clock order by s.inherited limit 1) as correlation, "
-    "c.reltuples, c.relpages, c.relkind::text as kind "
+    "c.reltuples, c.relpages, c.relkind::text as kind, pg_table_size(c.oid) as bytes "
     "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = :schema and c.relname = :name"
 )
 _TRIGGERS = text(
@@ -37,12 +37,13 @@ _RULES = text(
 @dataclass(frozen=True, kw_only=True)
 class Choice:
     """How a step's rows are deleted. `recount`: triggers fire on deletion, so each batch counts again what it left. `indexed`: an index leads
-    to due rows."""
+    to due rows. `row_bytes`: of a row on disk, its large values too, on average."""
 
     way: Way
     recount: bool
     per_block: float
     indexed: bool = False
+    row_bytes: float = 1_000.0
 
 
 def watched(connection: Connection, target: Target) -> bool:
@@ -57,9 +58,12 @@ def watched(connection: Connection, target: Target) -> bool:
 
 
 def simple(target: Target) -> bool:
-    """May its rows be deleted without locking others: the clock is in the row, no contract keeps it, nothing refers to it?"""
+    """May its rows be deleted without locking others: the clock is in the row, no contract or other row keeps it, nothing refers to it,
+    and no object goes with it?"""
     predicate = predicate_of(target.step)
-    return predicate.clock.own and predicate.shield is None and not target.incoming
+    return (
+        predicate.clock.own and predicate.shield is None and not predicate.kept_for and not target.incoming and target.table.files is None
+    )
 
 
 def choose(connection: Connection, target: Target, *, cyclic: bool = False) -> Choice:
@@ -73,6 +77,12 @@ def choose(connection: Connection, target: Target, *, cyclic: bool = False) -> C
         _STATISTICS, {"schema": table.db_schema, "name": table.table, "clock": predicate.clock.column or ""}
     ).one_or_none()
     per_block = found.reltuples / found.relpages if found and found.relpages and found.reltuples > 0 else 20.0
+    size = found.bytes / found.reltuples if found and found.reltuples > 0 and found.bytes else 1_000.0
+    return replace(_chosen(connection, target, found, recount, per_block, cyclic=cyclic), row_bytes=size)
+
+
+def _chosen(connection: Connection, target: Target, found: Any, recount: bool, per_block: float, *, cyclic: bool) -> Choice:
+    predicate = predicate_of(target.step)
     if cyclic:
         return Choice(way="cycle", recount=recount, per_block=per_block)
     if not simple(target):

@@ -16,20 +16,22 @@ from lethe.errors import Uncountable, Unreachable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_HURRIED = 2
 _ATTEMPTS = 5  # boto's own, with its back-off: covers a gateway that restarts, not one that stays away
 
 
-def client(connection: Connection) -> S3Client:
+def client(connection: Connection, *, patient: bool = True) -> S3Client:
     """An S3 client: login and password are the access key and its secret; `endpoint_url` and `region_name` come from extra.
 
-    Asks nothing of the store yet. Raises Unreachable when the endpoint is no URL or leaves this machine without TLS.
+    Asks nothing of the store yet. Not `patient` is for a caller whose rows stay locked meanwhile: a silent store is given up within half
+    a minute. Raises Unreachable when the endpoint is no URL or leaves this machine without TLS.
     """
     endpoint = connection.extra.get("endpoint_url") or None
     require_https(connection, endpoint)
     config = Config(
-        retries={"mode": "standard", "max_attempts": _ATTEMPTS},
-        connect_timeout=5,
-        read_timeout=60,
+        retries={"mode": "standard", "max_attempts": _ATTEMPTS if patient else _HURRIED},
+        connect_timeout=5 if patient else 2,
+        read_timeout=60 if patient else 10,
         # Stores behind an endpoint of their own rarely have a DNS name for each bucket, nor the newer checksums.
         s3={"addressing_style": "path" if endpoint else "auto"},
         request_checksum_calculation="when_required",

@@ -134,7 +134,7 @@ def delete_due(
                 if on_intent is not None:
                     on_intent(ObjectBatch(number=number, entries=len(due), keys=tuple(e.key64 for e in due)))
                 with answering(predicate.bucket):
-                    result = _delete(client, predicate.bucket, number, due, staying, asking)
+                    result = delete_entries(client, predicate.bucket, number, due, staying, asking)
                 on_batch(result)
                 totals = _add(totals, result)
         last = entries[-1].key  # the only one that may go on in the next batch
@@ -184,10 +184,13 @@ def _stays(entry: Entry, staying: dict[str, list[Entry]]) -> None:
         staying.setdefault(entry.key, []).append(entry)
 
 
-def _delete(
+def delete_entries(
     client: S3Client, bucket: str, number: int, due: Sequence[Entry], staying: dict[str, list[Entry]], asking: Asking
 ) -> ObjectResult:
-    """Deletes the versions, then the markers that hide nothing, then the uploads; adds the refused versions to `staying`."""
+    """Deletes the versions, then the markers that hide nothing, then the uploads; adds the refused versions to `staying`, by key.
+
+    Raises boto3's errors when the store stops answering (`client.answering` says them in our words).
+    """
     found = _delete_versions(client, bucket, [e for e in due if e.kind is Kind.VERSION], asking)
     for entry, code in found.items():
         if code is not None:

@@ -165,3 +165,62 @@ COMMENT ON COLUMN lethe.approvals.responded_at IS 'airflow only: the instant of 
 COMMENT ON COLUMN lethe.approvals.approved IS 'false: refused';
 
 COMMENT ON COLUMN lethe.approvals.ceilings IS 'step -> rows seen when it was approved; a run above them waits again';
+
+CREATE TABLE lethe.archive_objects (
+    id TEXT NOT NULL,
+    bucket TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version TEXT,
+    state TEXT NOT NULL CHECK (state in ('announced','stored','confirmed','sealed','dropped','expired','replaced')),
+    store TEXT NOT NULL,
+    dataset TEXT NOT NULL,
+    law TEXT NOT NULL,
+    plan TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    step TEXT NOT NULL,
+    batch INTEGER,
+    expires_on DATE NOT NULL,
+    expires_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    rows BIGINT NOT NULL,
+    manifest JSONB,
+    lock_until TIMESTAMP WITH TIME ZONE,
+    announced_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    sealed_at TIMESTAMP WITH TIME ZONE,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    ended_by TEXT,
+    PRIMARY KEY (id),
+    UNIQUE (key)
+);
+
+CREATE INDEX archive_objects_expiry ON lethe.archive_objects (dataset, law, expires_at);
+CREATE INDEX archive_objects_unsealed ON lethe.archive_objects (step) WHERE state IN ('announced', 'stored', 'confirmed');
+
+COMMENT ON COLUMN lethe.archive_objects.id IS '32 hex digits, drawn at random';
+
+COMMENT ON COLUMN lethe.archive_objects.key IS 'dataset, law, schema, month of expiry, id; never personal data';
+
+COMMENT ON COLUMN lethe.archive_objects.version IS 'the store''s version id; NULL in a bucket without versions';
+
+COMMENT ON COLUMN lethe.archive_objects.store IS 'the store of the catalog that its rows came from';
+
+COMMENT ON COLUMN lethe.archive_objects.batch IS 'number of the batch whose rows it holds; NULL until its intent is written';
+
+COMMENT ON COLUMN lethe.archive_objects.manifest IS 'lethe.archive.model.Manifest without persons and tenants; NULL until it is stored';
+
+COMMENT ON COLUMN lethe.archive_objects.lock_until IS 'as read back from the store; NULL where it has no lock';
+
+COMMENT ON COLUMN lethe.archive_objects.ended_at IS 'when it was dropped, expired or replaced';
+
+COMMENT ON COLUMN lethe.archive_objects.ended_by IS 'the plan that expired or replaced it';
+
+CREATE TABLE lethe.archive_subjects (
+    digest BYTEA NOT NULL,
+    object TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind in ('person','tenant')),
+    PRIMARY KEY (digest, object, kind),
+    FOREIGN KEY(object) REFERENCES lethe.archive_objects (id)
+);
+
+CREATE INDEX archive_subjects_object ON lethe.archive_subjects (object);
+
+COMMENT ON COLUMN lethe.archive_subjects.digest IS 'keyed digest of a person or tenant, 16 bytes';

@@ -1,0 +1,130 @@
+"""The archive: rows to Parquet against a COPY that is thrown away, and archiving with deletion against the two of them in series.
+
+Half of the rows are due and 50,000 of them expire on a day, so a batch becomes two or three objects. Each row leads to one of 500 tenants.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import psycopg
+
+from benchmarks.archive_child import Done, Job, in_child
+from benchmarks.bucket import Shelf, shelf
+from benchmarks.ground import seconds
+from benchmarks.score import Row, at_least, at_most
+from benchmarks.world import CUTOFF, ROWS_A_DAY, Ground, Run
+from lethe.plan.model import ArchiveTerms
+from lethe.policy.period import Period
+
+COLUMNS = ("id", "occurred_at", "tenant_id", "user_id", "level", "host", "request_id", "ip", "path", "message", "context")
+TERMS = ArchiveTerms(law="Code de commerce L123-22", ground="obligation", period=Period("P10Y"), columns=COLUMNS)
+ALL = datetime(2026, 6, 1, tzinfo=UTC)
+"""A cutoff that leaves no row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round took, in seconds: a bare COPY, the library's reading, its plain purge, and its purge that archives."""
+
+    floor: float
+    read: Done
+    plain: float
+    archived: Done
+    longest: float
+
+    @property
+    def series(self) -> float:
+        """Reading, then deleting."""
+        return self.read.seconds + self.plain
+
+    def told(self) -> str:
+        """In words."""
+        return f"COPY {self.floor:.2f} s, read {self.read.seconds:.2f} s, plain purge {self.plain:.2f} s, archiving purge {self.archived.seconds:.2f} s"
+
+
+def measure(ground: Ground) -> list[Row]:
+    """Ratios of each round; the peak memory of the two processes at half of the rows and at all of them."""
+    with shelf() as kept:
+        rounds = [_round(ground, kept) for _ in range(ground.repeat)]
+        read, archived = _all_rows(ground, kept)
+    due, middle = f"{rounds[0].archived.rows:,} due", sorted(rounds, key=lambda r: r.archived.seconds)[len(rounds) // 2]
+    detail = f"{due}, {ROWS_A_DAY:,} a day; {middle.told()}"
+    memory = "peak of the process, {:.0f} MB of it its imports; {:.0f} MB at twice the rows"
+    return [
+        at_least("archive against the COPY floor", [r.floor / r.read.seconds for r in rounds], 0.9, detail=detail),
+        at_most(
+            "memory of archiving",
+            [r.read.peak for r in rounds] + [read.peak],
+            300,
+            "MB",
+            detail=memory.format(read.imported, read.peak),
+        ),
+        at_least(
+            "archive and delete, uploaded and verified, against archive plus delete in series",
+            [r.series / r.archived.seconds for r in rounds],
+            0.9,
+            detail=f"{detail}; {kept.store}; {_parts(middle.archived)}",
+        ),
+        at_most("longest transaction of a purge that archives", [r.longest * 1000 for r in rounds], 500, "ms"),
+        at_most(
+            "memory of a purge that archives",
+            [max(r.archived.peak for r in rounds), archived.peak],
+            300,
+            "MB",
+            detail=memory.format(archived.imported, archived.peak),
+        ),
+    ]
+
+
+def _round(ground: Ground, kept: Shelf) -> Round:
+    with ground.copy("dense") as database:
+        run = ground.run(database, archive=TERMS)
+        floor = _floor(ground, database)
+        (read,) = in_child(_job(run, "read"))
+        plain = ground.run(database).timed().seconds
+    archived, longest = _archived(ground, kept)
+    return Round(floor=floor, read=read, plain=plain, archived=archived, longest=longest)
+
+
+def _archived(ground: Ground, kept: Shelf, cutoff: datetime = CUTOFF) -> tuple[Done, float]:
+    """The purge that archives, after a small one in the same process, and its longest transaction in seconds."""
+    with ground.copy("tiny") as tiny, ground.copy("dense") as database:
+        runs = [ground.run(tiny, archive=TERMS), ground.run(database, archive=TERMS, cutoff=cutoff)]
+        *_, done = in_child(*(_job(run, "purge", kept) for run in runs))
+        kept.empty()
+        return done, max(runs[-1].batches())
+
+
+def _all_rows(ground: Ground, kept: Shelf) -> tuple[Done, Done]:
+    """Reading, and purging, all rows of the table."""
+    with ground.copy("dense") as database:
+        (read,) = in_child(_job(ground.run(database, archive=TERMS, cutoff=ALL), "read"))
+    return read, _archived(ground, kept, ALL)[0]
+
+
+def _job(run: Run, work: Literal["read", "purge"], kept: Shelf | None = None) -> Job:
+    archive = asdict(kept.connection) if kept else None
+    port = run.ground.server.port
+    return Job(work=work, port=port, database=run.database, plan=run.plan.digest, attempt=run.attempt, archive=archive)
+
+
+def _floor(ground: Ground, database: str) -> float:
+    """Seconds of one client's COPY of the due rows, all columns, thrown away."""
+
+    def work() -> None:
+        with psycopg.connect(ground.server.url(database)) as connection, connection.cursor() as cursor:
+            statement = "COPY (SELECT * FROM app.technical_logs WHERE occurred_at < '{}') TO STDOUT (FORMAT binary)"
+            with cursor.copy(statement.format(CUTOFF.isoformat())) as copy:
+                for _ in copy:
+                    pass
+
+    return seconds(work)
+
+
+def _parts(done: Done) -> str:
+    """What a purge's lanes did with their time."""
+    total = done.parts["batch"]
+    return "of the lanes' time " + ", ".join(f"{name} {took / total:.0%}" for name, took in done.parts.items() if name != "batch")

@@ -1,0 +1,152 @@
+"""The manifests of the archive in `lethe_db`: each object from its announcement to its end. Every function works in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import ARRAY, Connection, LargeBinary, Text, bindparam, func, literal, select, text, update
+
+from lethe.archive.model import Manifest, State
+from lethe.control.tables import archive_objects as objects
+from lethe.control.tables import archive_subjects as subjects
+from lethe.control.tables import batches
+
+_SUBJECTS = text(
+    "insert into lethe.archive_subjects (digest, object, kind) "
+    "select d, o, k from unnest(:digests, :objects, :kinds) as t(d, o, k) on conflict do nothing"
+).bindparams(bindparam("digests", type_=ARRAY(LargeBinary)), bindparam("objects", type_=ARRAY(Text)), bindparam("kinds", type_=ARRAY(Text)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What `lethe_db` knows of an object. `manifest` is None until it is stored, and lacks persons and tenants (`full` has them)."""
+
+    id: str
+    bucket: str
+    key: str
+    version: str | None
+    state: State
+    dataset: str
+    announced_at: datetime
+    plan: str
+    attempt: int
+    step: str
+    batch: int | None
+    rows: int
+    expires_at: datetime
+    lock_until: datetime | None
+    manifest: Manifest | None
+
+
+def announce(connection: Connection, manifests: Iterable[Manifest], bucket: str) -> None:
+    """Writes that these objects are about to be uploaded, so that whatever becomes of the upload they can be found."""
+    rows = [
+        {
+            "id": m.id,
+            "bucket": bucket,
+            "key": m.key,
+            "state": "announced",
+            "store": m.store,
+            "dataset": m.dataset,
+            "law": m.law,
+            "plan": m.plan,
+            "attempt": m.attempt,
+            "step": m.step,
+            "expires_on": m.expires_on,
+            "expires_at": m.expires_at,
+            "rows": m.rows,
+        }
+        for m in manifests
+    ]
+    connection.execute(objects.insert(), rows)
+
+
+def store(connection: Connection, stored: Mapping[str, tuple[Manifest, str | None]], batch: int | None) -> None:
+    """Writes the manifests of objects that were uploaded and read back (by id, with their versions), and who is in them."""
+    digests, ids, kinds = [], [], []
+    for number, (manifest, version) in stored.items():
+        body = manifest.model_dump(mode="json") | {"persons": [], "tenants": []}
+        values = {"state": "stored", "version": version, "batch": batch, "manifest": body}
+        connection.execute(update(objects).where(objects.c.id == number, objects.c.state == "announced").values(values))
+        for kind, names in (("person", manifest.persons), ("tenant", manifest.tenants)):
+            digests += [bytes.fromhex(n) for n in names]
+            ids += [number] * len(names)
+            kinds += [kind] * len(names)
+    if digests:
+        connection.execute(_SUBJECTS, {"digests": digests, "objects": ids, "kinds": kinds})
+
+
+def set_state(connection: Connection, ids: Collection[str], state: State, *, was: Sequence[State], by: str | None = None) -> int:
+    """Moves objects on; how many were in one of the states `was`. An end is dated; who was in the object is forgotten with it."""
+    if not ids:
+        return 0
+    values: dict[str, Any] = {"state": state}
+    if state in {"dropped", "expired", "replaced"}:
+        values |= {"ended_at": func.now(), "ended_by": by}
+        connection.execute(subjects.delete().where(subjects.c.object.in_(list(ids))))
+    moved = update(objects).where(objects.c.id.in_(list(ids)), objects.c.state.in_(list(was))).values(values)
+    return connection.execute(moved).rowcount
+
+
+def seal(connection: Connection, number: str, lock_until: datetime | None) -> None:
+    """Writes that the manifest lies beside the object and until when the object is locked, as read back."""
+    values = {"state": "sealed", "sealed_at": func.now(), "lock_until": lock_until}
+    connection.execute(update(objects).where(objects.c.id == number, objects.c.state.in_(["confirmed", "sealed"])).values(values))
+
+
+def in_states(connection: Connection, states: Sequence[State], *, steps: Collection[str] | None = None) -> tuple[Known, ...]:
+    """The objects in these states, of these steps or of all, oldest first."""
+    query = select(objects).where(objects.c.state.in_(list(states))).order_by(objects.c.announced_at, objects.c.id)
+    if steps is not None:
+        query = query.where(objects.c.step.in_(list(steps)))
+    return tuple(_known(row) for row in connection.execute(query))
+
+
+def fate(connection: Connection, known: Known) -> Literal["committed", "gone", "in doubt"]:
+    """What became of the batch that an announced or stored object belongs to: gone, so that the object must be dropped, unless its batch
+    committed or cannot be told. Ask after recovery has closed every intent."""
+    mine = (batches.c.plan == known.plan) & (batches.c.attempt == known.attempt) & (batches.c.step == known.step)
+    state = connection.scalar(select(batches.c.state).where(mine, batches.c.number == known.batch))
+    if state == "committed":
+        return "committed"
+    return "in doubt" if state in {"intent", "unknown"} else "gone"
+
+
+def of_ids(connection: Connection, ids: Collection[str]) -> tuple[Known, ...]:
+    """The objects of these ids, in the order of the ids."""
+    found = {row.id: _known(row) for row in connection.execute(select(objects).where(objects.c.id.in_(list(ids))))}
+    return tuple(found[i] for i in ids if i in found)
+
+
+def full(connection: Connection, known: Known) -> Manifest:
+    """The manifest with the persons and tenants in it; TypeError for an object that was never stored."""
+    if known.manifest is None:
+        raise TypeError(f"archive object {known.id} has no manifest yet")
+    names: dict[str, list[str]] = {"person": [], "tenant": []}
+    asked = select(subjects.c.kind, func.encode(subjects.c.digest, literal("hex")).label("name")).where(subjects.c.object == known.id)
+    for row in connection.execute(asked):
+        names[row.kind].append(row.name)
+    return known.manifest.model_copy(update={"persons": tuple(sorted(names["person"])), "tenants": tuple(sorted(names["tenant"]))})
+
+
+def _known(row: Any) -> Known:
+    return Known(
+        id=row.id,
+        bucket=row.bucket,
+        key=row.key,
+        version=row.version,
+        state=row.state,
+        dataset=row.dataset,
+        announced_at=row.announced_at,
+        plan=row.plan,
+        attempt=row.attempt,
+        step=row.step,
+        batch=row.batch,
+        rows=row.rows,
+        expires_at=row.expires_at,
+        lock_until=row.lock_until,
+        manifest=Manifest.model_validate(row.manifest) if row.manifest is not None else None,
+    )

@@ -1,0 +1,53 @@
+"""How the archive names persons and tenants: keyed digests, computed once for each different key. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lethe.evidence.record import keyed_digest
+
+LENGTH = 32
+"""Hex digits kept of a keyed digest: 128 bits, so that two persons share one by chance never."""
+
+
+def name_of(key: bytes, dataset: str, value: str) -> str:
+    """The archive's name of a person or tenant: the beginning of `keyed_digest`. Raises EvidenceRefused without a usable key."""
+    return keyed_digest(key, dataset, value)[:LENGTH]
+
+
+def names_of(key: bytes, dataset: str, values: pa.Array) -> pa.Array:
+    """The names of a column of keys (text), NULL where there is none."""
+    coded = pc.dictionary_encode(values)
+    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
+    names = pa.array([None if v is None else name_of(key, dataset, v) for v in coded.dictionary.to_pylist()], pa.string())
+    return names.take(coded.indices)
+
+
+def person_lists(key: bytes, columns: Sequence[tuple[str, pa.Array]], rows: int) -> pa.Array:
+    """The persons of each row, as lists of names, each once. `columns`: for each way the identity dataset, and keys (text) or lists of them."""
+    ways = [_parts(key, dataset, values) for dataset, values in columns]
+    if not ways:
+        return pa.array([[]] * rows, pa.list_(pa.string())) if rows else pa.array([], pa.list_(pa.string()))
+    row = np.concatenate([r for r, _ in ways])
+    names = pa.concat_arrays([n for _, n in ways])
+    frame = pa.table({"row": row, "name": names}).group_by(["row", "name"], use_threads=False).aggregate([])
+    frame = frame.sort_by([("row", "ascending"), ("name", "ascending")])
+    counts = np.bincount(frame["row"].to_numpy(), minlength=rows)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, frame["name"].combine_chunks())
+
+
+def _parts(key: bytes, dataset: str, values: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Row number and name of every key of a way."""
+    if pa.types.is_list(values.type):
+        row = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)
+        values = pc.list_flatten(values)
+    else:
+        row = np.arange(len(values))
+    there = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    named = names_of(key, dataset, values)
+    return row[there], named.filter(pa.array(there))

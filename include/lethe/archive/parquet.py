@@ -1,0 +1,97 @@
+"""Arrow tables as the bytes of one Parquet file, and back with the same types: what an archive object is.
+
+Made for ten years on a shelf: zstd, the plain encodings that every reader knows, a checksum on each page. Level 1 writes about a million rows
+of 400 bytes a second on one core; level 3 takes half as long again and saves nothing on such rows.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from lethe.errors import ArchiveDiffers
+
+_SAMPLE = 1024  # rows, spread over the table
+_REPEATS = 64  # distinct values of a sample, at most, for which a dictionary pays: over unique text it costs time and space
+_ROWS = 131_072  # of a row group: what a reader must hold at once
+_OURS = "lethe."
+
+
+def to_parquet(table: pa.Table, metadata: Mapping[str, str]) -> pa.Buffer:
+    """The table as a Parquet file, in memory. Field metadata is kept; schema metadata is replaced by `metadata`, each name after `lethe.`.
+
+    Text columns get no statistics: the smallest and largest name of a file would only be a second place where personal data lies.
+    The buffer is read like bytes (`hashlib`, `memoryview`, `len`).
+    """
+    named = table.replace_schema_metadata({_OURS + name: text for name, text in metadata.items()})
+    output = pa.BufferOutputStream()
+    pq.write_table(
+        named,
+        output,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[f.name for f in table.schema if _repeats(table.column(f.name))],
+        write_statistics=[f.name for f in table.schema if _is_ordered(f.type)],
+        write_page_checksum=True,
+        row_group_size=_ROWS,
+        store_schema=True,
+    )
+    return output.getvalue()
+
+
+def from_parquet(data: bytes | memoryview | pa.Buffer, *, threads: bool = False) -> pa.Table:
+    """The table of a Parquet file of `to_parquet`, with the same types and field metadata, and no schema metadata.
+
+    `threads` decodes columns on all of Arrow's threads: half the time, but it takes the cores from whoever reads the source.
+    Raises ArchiveDiffers when the bytes are no whole Parquet file or a page's checksum is wrong.
+    """
+    file = _open(data)
+    try:
+        return file.read(use_threads=threads).cast(_schema(file)).replace_schema_metadata(None)
+    except (pa.ArrowException, OSError, ValueError):
+        raise _damaged() from None
+
+
+def metadata_of(data: bytes | memoryview | pa.Buffer) -> dict[str, str]:
+    """What `to_parquet` was told about the file. Raises ArchiveDiffers when the bytes are no Parquet file."""
+    found = _open(data).metadata.metadata or {}
+    return {k.decode().removeprefix(_OURS): v.decode() for k, v in found.items() if k.startswith(_OURS.encode())}
+
+
+def _schema(file: pq.ParquetFile) -> pa.Schema:
+    """The schema as it was written. Arrow's own reading adds Parquet's field numbers, and calls the items of a list `element`."""
+    written = (file.metadata.metadata or {}).get(b"ARROW:schema")
+    return file.schema_arrow if written is None else pa.ipc.read_schema(pa.py_buffer(base64.b64decode(written)))
+
+
+def _open(data: bytes | memoryview | pa.Buffer) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    except (pa.ArrowException, OSError):
+        raise _damaged() from None
+
+
+def _damaged() -> ArchiveDiffers:
+    return ArchiveDiffers(
+        "An archive object is no whole Parquet file: its bytes were changed or cut.",
+        fix="Compare its sha256 with its manifest, and look at the store's health before anything else is archived.",
+    )
+
+
+def _is_ordered(kind: pa.DataType) -> bool:
+    """Numbers, dates and times: their bounds let a reader skip a file, and say little about a person."""
+    return bool(pa.types.is_primitive(kind) or pa.types.is_decimal(kind))
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Has the column few values? Told by a sample, NULLs apart."""
+    if not (pa.types.is_primitive(column.type) or pa.types.is_string(column.type)) or pa.types.is_boolean(column.type):
+        return False
+    step = max(1, len(column) // _SAMPLE)
+    sample = column.take(pa.array(range(0, len(column), step), pa.int64())) if step > 1 else column
+    return bool(pc.count_distinct(sample, mode="only_valid").as_py() <= _REPEATS)

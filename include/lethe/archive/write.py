@@ -1,0 +1,122 @@
+"""From rows that were read to objects that can be trusted: split by the day on which they expire, written, read back, compared.
+
+Nothing here deletes. A caller announces an object before it is uploaded and commits its deletion after `compare` (invariant 2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lethe.archive.bucket import ArchiveBucket
+from lethe.archive.digest import row_digest
+from lethe.archive.keys import object_key
+from lethe.archive.model import ArchivedColumn, Manifest
+from lethe.archive.parquet import from_parquet, to_parquet
+from lethe.errors import ArchiveDiffers
+from lethe.frozen import digest
+from lethe.plan.model import ArchiveTerms, Plan, Predicate, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """An object that is ready to be uploaded: its manifest but for what only the store can say, and its bytes."""
+
+    manifest: Manifest
+    data: bytes = field(repr=False)
+
+
+def expires_on(day: date, terms: ArchiveTerms) -> date:
+    """The first local day on which a row whose clock begins on `day` may leave the archive (PROMISES, "Time")."""
+    return terms.period.after(day) + timedelta(days=1)
+
+
+def over(days: pa.Array, terms: ArchiveTerms, predicate: Predicate) -> tuple[np.ndarray, np.ndarray]:
+    """For each row its `expires_on` (datetime64[D]), and whether its period is over already as of the plan."""
+    today = predicate.as_of.astimezone(ZoneInfo(predicate.zone)).date()
+    coded = pc.dictionary_encode(days)
+    ends = np.array([np.datetime64(expires_on(d, terms), "D") for d in coded.dictionary.to_pylist()], dtype="datetime64[D]")
+    expires = ends[coded.indices.to_numpy(zero_copy_only=False)] if len(days) else np.empty(0, "datetime64[D]")
+    return expires, expires <= np.datetime64(today, "D")
+
+
+def by_expiry(rows: pa.Table, expires: np.ndarray) -> Iterator[tuple[date, pa.Table]]:
+    """The rows of each day of expiry, earliest first, in the order in which they were read."""
+    days = np.unique(expires)
+    for day in days:
+        yield day.astype(object), rows if len(days) == 1 else rows.filter(pa.array(expires == day))
+
+
+def prepare(rows: pa.Table, columns: Sequence[ArchivedColumn], day: date, *, plan: Plan, attempt: int, step: Step) -> Prepared:
+    """The object of rows that expire on `day`: `rows` has the kept columns and Lethe's own (`archive.model`)."""
+    terms, predicate = step.archive, step.predicate
+    if terms is None or not isinstance(predicate, Predicate):
+        raise TypeError(f"step {step.id} archives nothing")
+    number, schema = uuid.uuid4().hex, digest([c.model_dump() for c in columns])
+    described = {"dataset": step.dataset or "", "law": terms.law, "rule": step.rule, "policy": plan.policy_version}
+    data = bytes(to_parquet(rows, {**described, "expires_on": day.isoformat(), "id": number}))
+    manifest = Manifest(
+        id=number,
+        key=object_key(step.dataset or "", terms.law, schema, day, number),
+        store=step.store or "",
+        dataset=step.dataset or "",
+        rule=step.rule,
+        law=terms.law,
+        ground=terms.ground,
+        policy_version=plan.policy_version,
+        plan=plan.digest,
+        attempt=attempt,
+        step=step.id,
+        zone=predicate.zone,
+        clock_is_a_day=predicate.clock.stored_as == "date",
+        expires_on=day,
+        expires_at=datetime.combine(day, time.min, ZoneInfo(predicate.zone)).astimezone(UTC),
+        rows=rows.num_rows,
+        size=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        digest=row_digest(rows),
+        columns=tuple(columns),
+        persons=_distinct(pc.list_flatten(rows["_lethe_persons"])),
+        tenants=_distinct(rows["_lethe_tenant"]),
+        encryption=None,
+    )
+    return Prepared(manifest=manifest, data=data)
+
+
+def compare(bucket: ArchiveBucket, prepared: Prepared, rows: pa.Table, version: str | None) -> str:
+    """Reads the object back and holds it against what was read from the source; how it is encrypted, as the store says.
+
+    ArchiveDiffers when bytes, number of rows, schema or values differ, NotArchivable when it is not encrypted as asked for.
+    """
+    manifest = prepared.manifest
+    encryption = bucket.verify_encryption(manifest.key, version)
+    data = bucket.get(manifest.key, version)
+    if hashlib.sha256(data).hexdigest() != manifest.sha256:
+        raise _differs(manifest, "other bytes")
+    found = from_parquet(data)
+    if found.num_rows != manifest.rows:
+        raise _differs(manifest, f"{found.num_rows} rows instead of {manifest.rows}")
+    if not found.schema.equals(rows.schema, check_metadata=True):
+        raise _differs(manifest, "another schema")
+    if row_digest(found) != manifest.digest:
+        raise _differs(manifest, "other values")
+    return encryption
+
+
+def _differs(manifest: Manifest, how: str) -> ArchiveDiffers:
+    return ArchiveDiffers(
+        f"Archive object {manifest.id} of {manifest.dataset} was read back with {how}: its rows were not deleted.",
+        fix="Look at the object store and the way to it, then run the same plan again.",
+    )
+
+
+def _distinct(names: pa.ChunkedArray) -> tuple[str, ...]:
+    return tuple(sorted(n for n in pc.unique(names).to_pylist() if n is not None))

@@ -1,0 +1,308 @@
+"""What a purge does with rows before it deletes them: those that a law needs go to the archive, all are counted by tenant.
+
+The order is the promise (invariant 2). Inside the batch's transaction: read on its snapshot; announce in `lethe_db`; upload; read back and
+compare; only then does the technique delete, and compare the number. The intent makes the objects `stored`, its closing `confirmed`;
+after that they are sealed. An object whose deletion did not commit is dropped: at once where this process lives on, else by recovery.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import ColumnElement, Connection, FromClause, Text, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from lethe import settings
+from lethe.archive import manifests, sealing
+from lethe.archive.bucket import ArchiveBucket
+from lethe.archive.manifests import Known
+from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, Manifest
+from lethe.archive.names import names_of, person_lists
+from lethe.archive.posture import refuse_unfit
+from lethe.archive.write import Prepared, by_expiry, compare, over, prepare
+from lethe.errors import LetheError
+from lethe.plan.model import HoldScope, Predicate, Step
+from lethe.plan.order import table_name, visited
+from lethe.purge.context import PurgeContext
+from lethe.purge.faults import point
+from lethe.purge.sources import Sources
+from lethe.stores.postgres import taking
+from lethe.stores.postgres.archived import Projected, as_kept, projection
+from lethe.stores.postgres.arrow import ArrowReader
+from lethe.stores.postgres.delete import younger
+from lethe.stores.postgres.predicate import Target
+from lethe.stores.postgres.taking import Reading, Taken
+
+log = logging.getLogger(__name__)
+
+
+def is_sorted(step: Step, ctx: PurgeContext) -> bool:
+    """Are this step's rows sorted: some kept by a law, or going because a contract ended?"""
+    if step.archive is not None:
+        return True
+    store = ctx.catalog.store(step.store or "")
+    if store.contracts is None or not isinstance(step.predicate, Predicate) or step.dataset not in store.tables:
+        return False
+    return store.contracts.dataset in visited(store, step.dataset, step.predicate.clock.through)
+
+
+class Archiver:
+    """Takes the rows of a group's sorted steps (`stores.postgres.taking.Taking`). Shared by the lanes: each takes in its own thread."""
+
+    def __init__(self, ctx: PurgeContext, sources: Sources) -> None:
+        """Opens nothing yet."""
+        self.ctx, self.sources = ctx, sources
+        self._bucket: ArchiveBucket | None = None
+        self._idle: list[ArrowReader] = []
+        self._readings: dict[str, tuple[Reading, tuple[Projected, ...]]] = {}
+        self._lock = threading.Lock()
+        self._mine = threading.local()
+
+    def serves(self, step: Step) -> bool:
+        """Does this step's technique need it?"""
+        return is_sorted(step, self.ctx)
+
+    @property
+    def bucket(self) -> ArchiveBucket:
+        """The archive's bucket, looked at once. Raises Unreachable when the connection is not set, NotArchivable when it cannot be the archive."""
+        with self._lock:
+            if self._bucket is None:
+                bucket = ArchiveBucket.of(self.ctx.connections(settings.ARCHIVE))
+                posture = bucket.posture()
+                refuse_unfit(posture)
+                self._bucket, self._lockable = bucket, posture.lock is True
+            return self._bucket
+
+    _lockable = False
+
+    def close(self) -> None:
+        """Closes the readers' sessions."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for reader in idle:
+            reader.close()
+
+    # Inside a batch
+
+    def ready(self, holds: Sequence[HoldScope]) -> None:
+        """Before a batch's transaction begins: this thread has a session that reads, with these holds, and nothing announced. (What an
+        earlier batch in doubt left is settled at the end of the group.)"""
+        self._pending.clear()
+        if getattr(self._mine, "reader", None) is None:
+            with self._lock:
+                self._mine.reader = self._idle.pop() if self._idle else None
+        if self._mine.reader is None:
+            limits = self.ctx.limits
+            given = {"lock_timeout": limits.lock_timeout, "statement_timeout": limits.statement_timeout}
+            self._mine.reader = ArrowReader(self.sources.connection("purge"), self.sources.name("reader"), **given)
+        self._mine.reader.with_holds(holds)
+
+    def rest(self) -> None:
+        """After a batch: another thread may have this one's session."""
+        reader, self._mine.reader = getattr(self._mine, "reader", None), None
+        if reader is not None:
+            with self._lock:
+                self._idle.append(reader)
+
+    def take(
+        self,
+        connection: Connection,
+        target: Target,
+        row: FromClause,
+        where: Sequence[ColumnElement[bool]],
+        holds: Sequence[HoldScope],
+        values: Mapping[str, Any],
+        snapshot: str | None,
+    ) -> Taken:
+        """See `Taking`. Raises what the reader, the bucket and `archive.write.compare` raise; then nothing was deleted."""
+        reading, projected = self._reading(target)
+        statement = reading.statement(row, where, younger(row, snapshot))
+        exported = connection.scalar(select(func.pg_export_snapshot(type_=Text)))
+        point("archive.read.before", connection)
+        try:
+            found = self._mine.reader.read(exported, statement, values, quoting=connection)
+        except psycopg.Error:
+            connection.execute(text("select 1"))  # a snapshot ends with its session: when that is lost, it is the error
+            raise
+        point("archive.read.after", connection)
+        if not found.num_rows:
+            return Taken(rows=0, fingerprint=0)
+        kept = np.zeros(found.num_rows, dtype=bool)
+        stored: tuple[str, ...] = ()
+        tenants = names_of(self.ctx.digest_key, target.store.tenants or "", found[taking.TENANT].combine_chunks())
+        if target.step.archive is not None and isinstance(target.step.predicate, Predicate):
+            expires, is_over = over(found[taking.DAY].combine_chunks(), target.step.archive, target.step.predicate)
+            kept = ~is_over
+            if kept.any():
+                rows = self._rows(found, reading, projected, tenants).filter(pa.array(kept))
+                stored = self._keep(rows, expires[kept], projected, target.step)
+        young = found[taking.KEY].filter(found[taking.YOUNG])
+        return Taken(
+            rows=found.num_rows,
+            fingerprint=int(np.bitwise_xor.reduce(found[taking.HASH].to_numpy())),
+            young=tuple(young.to_pylist()),
+            archived=int(kept.sum()),
+            objects=stored,
+            tenants=_by_tenant(tenants, kept),
+        )
+
+    def _reading(self, target: Target) -> tuple[Reading, tuple[Projected, ...]]:
+        step = target.step
+        if step.id not in self._readings:
+            columns = step.archive.columns if step.archive else ()
+            if columns and target.live is None:
+                raise TypeError(f"step {step.id}: what its columns are kept as cannot be told without the live schema")
+            projected = projection(target.live.tables[table_name(target.table)], columns) if columns and target.live else ()
+            self._readings[step.id] = (Reading(target=target, kept=lambda row: [p.of(row) for p in projected]), projected)
+        return self._readings[step.id]
+
+    def _rows(self, found: pa.Table, reading: Reading, projected: Sequence[Projected], tenants: pa.Array) -> pa.Table:
+        """The rows as they are kept: the law's columns, then Lethe's own."""
+        ways = [(d, found[f"{taking.PERSON}{n}"].combine_chunks()) for n, d in enumerate(reading.identities)]
+        kept = as_kept(found, projected)
+        own = {
+            CLOCK: found[taking.CLOCK].cast(pa.timestamp("us", "UTC")),
+            TENANT: tenants,
+            PERSONS: person_lists(self.ctx.digest_key, ways, found.num_rows),
+            KEY64: found[taking.KEY],
+        }
+        for name, values in own.items():
+            kept = kept.append_column(pa.field(name, values.type), values)
+        return kept
+
+    def _keep(self, rows: pa.Table, expires: np.ndarray, projected: Sequence[Projected], step: Step) -> tuple[str, ...]:
+        """Announces, uploads, reads back and compares the objects of these rows; their ids."""
+        columns = [ArchivedColumn(name=p.name, source=p.source, kept_as=p.kept_as) for p in projected]
+        parts = [
+            (part, prepare(part, columns, day, plan=self.ctx.plan, attempt=self.ctx.attempt, step=step))
+            for day, part in by_expiry(rows, expires)
+        ]
+        pending = self._pending
+        for _, prepared in parts:
+            pending[prepared.manifest.id] = (prepared.manifest, None)
+        with self.ctx.control.connect() as book, book.begin() as work:
+            point("archive.announce.before", book)
+            manifests.announce(book, [p.manifest for _, p in parts], self.bucket.name)
+            work.commit()
+            point("archive.announce.after", book)
+        for part, prepared in parts:
+            self._upload(part, prepared, pending)
+        return tuple(p.manifest.id for _, p in parts)
+
+    def _upload(self, part: pa.Table, prepared: Prepared, pending: dict[str, tuple[Manifest, str | None]]) -> None:
+        manifest = prepared.manifest
+        point("archive.upload.before")
+        put = self.bucket.put(manifest.key, prepared.data)
+        point("archive.upload.after")
+        pending[manifest.id] = (manifest, put.version)
+        encryption = compare(self.bucket, prepared, part, put.version)
+        point("archive.readback.after")
+        pending[manifest.id] = (manifest.model_copy(update={"encryption": encryption}), put.version)
+
+    # Around a batch
+
+    @property
+    def _pending(self) -> dict[str, tuple[Manifest, str | None]]:
+        if not hasattr(self._mine, "pending"):
+            self._mine.pending = {}
+        found: dict[str, tuple[Manifest, str | None]] = self._mine.pending
+        return found
+
+    def store(self, book: Connection, numbers: Mapping[str, int]) -> None:
+        """Writes the manifests of what this thread has uploaded, in the transaction of the intent."""
+        for step, number in numbers.items():
+            manifests.store(book, {i: (m, v) for i, (m, v) in self._pending.items() if m.step == step}, number)
+
+    def confirm(self, book: Connection) -> None:
+        """The deletion committed: in the transaction that closes the intent."""
+        manifests.set_state(book, tuple(self._pending), "confirmed", was=["stored"])
+
+    def seal(self) -> None:
+        """Seals what this thread's batch archived. What cannot be sealed now is sealed at the end of the group (`seal_left`)."""
+        ids = tuple(self._pending)
+        self._pending.clear()
+        if not ids:
+            return
+        try:
+            with self.ctx.control.connect() as book:
+                known = manifests.of_ids(book, ids)
+            self._seal(known)
+        except (LetheError, DBAPIError, psycopg.Error) as error:
+            log.warning("archive objects are not sealed yet", extra={"objects": len(ids), "error": type(error).__name__})
+
+    def resolve(self) -> None:
+        """After recovery told what became of this thread's batch: what committed is confirmed, and still to be sealed; the rest is dropped."""
+        ids = tuple(self._pending)
+        if ids:
+            self._settle(ids)
+
+    def discard(self) -> None:
+        """The batch was rolled back and no intent speaks of its objects: they are dropped. Where that fails too, the end of the group, or
+        the next run, does it."""
+        ids = tuple(self._pending)
+        if not ids:
+            return
+        try:
+            self._settle(ids)
+        except (LetheError, DBAPIError, psycopg.Error) as error:
+            self._pending.clear()
+            log.warning("archive objects are not dropped yet", extra={"objects": len(ids), "error": type(error).__name__})
+
+    def _settle(self, ids: Collection[str]) -> None:
+        """Confirms or drops objects by what became of their batches, and forgets those that this thread dropped."""
+        with self.ctx.control.begin() as book:
+            found = [k for k in manifests.of_ids(book, tuple(ids)) if k.state in {"announced", "stored"}]
+            fates = {k.id: manifests.fate(book, k) for k in found}
+            manifests.set_state(book, [i for i, fate in fates.items() if fate == "committed"], "confirmed", was=["stored"])
+        gone = [k for k in found if fates[k.id] == "gone"]
+        if gone:
+            drop(self.bucket, self.ctx, gone)
+        for known in gone:
+            self._pending.pop(known.id, None)
+
+    # Around a group
+
+    def recover(self, steps: Collection[str]) -> None:
+        """When no batch of these steps runs, of whatever plan, and recovery has closed their intents: objects of committed batches are
+        confirmed and sealed, all others dropped. Objects of a batch in doubt are left alone."""
+        with self.ctx.control.connect() as book:
+            open_ = manifests.in_states(book, ["announced", "stored"], steps=steps)
+        self._settle([k.id for k in open_])
+        self.seal_left(steps)
+
+    def seal_left(self, steps: Collection[str]) -> None:
+        """Seals every confirmed object of these steps that is not sealed yet. Raises what hinders it."""
+        with self.ctx.control.connect() as book:
+            known = manifests.in_states(book, ["confirmed"], steps=steps)
+        if known:
+            self._seal(known)
+
+    def _seal(self, known: Sequence[Known]) -> None:
+        bucket = self.bucket
+        sealing.seal(bucket, self.ctx.control, known, lockable=self._lockable, at=self.ctx.clock(), point=point)
+
+
+def drop(bucket: ArchiveBucket, ctx: PurgeContext, known: Sequence[Known]) -> None:
+    """Deletes objects whose deletion did not commit, all versions and unfinished uploads, and writes it down."""
+    for each in known:
+        point("archive.drop.before")
+        bucket.drop(each.key)
+        point("archive.drop.after")
+        with ctx.control.begin() as book:
+            manifests.set_state(book, [each.id], "dropped", was=["announced", "stored"])
+
+
+def _by_tenant(tenants: pa.Array, kept: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Rows archived and rows only deleted, by the tenant's name in the archive; "" for rows that lead to none."""
+    frame = pa.table(
+        {"tenant": pc.fill_null(tenants, ""), "kept": pa.array(kept.astype(np.int64)), "gone": pa.array((~kept).astype(np.int64))}
+    )
+    summed = frame.group_by("tenant", use_threads=False).aggregate([("kept", "sum"), ("gone", "sum")])
+    return {r["tenant"]: (r["kept_sum"], r["gone_sum"]) for r in summed.to_pylist()}

@@ -1,0 +1,176 @@
+"""What a purge that archives does: rows go to the archive and then from the source, all of them or none (invariant 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from demo.ceph import CephGateway
+from demo.postgres import PostgresServer
+from helpers.archiving import Archive, archive_on, archiving, purge
+from helpers.control import DIGEST_KEY
+from helpers.purging import AS_OF, CUTOFF, QUICK, World, step, world_of
+from lethe.archive.names import name_of
+
+pytestmark = pytest.mark.ceph
+
+
+@pytest.fixture
+def world(postgres: PostgresServer, database: str) -> Iterator[World]:
+    with world_of(postgres, database) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def user(ceph: CephGateway) -> tuple[str, str]:
+    return ceph.new_user()
+
+
+@pytest.fixture
+def archive(ceph: CephGateway, user: tuple[str, str]) -> Archive:
+    return archive_on(ceph.endpoint, user)
+
+
+def logs(world: World, rows: int = 2_000) -> None:
+    """Half of the rows are due, a minute apart."""
+    with psycopg.connect(world.url) as c:
+        c.execute(
+            "INSERT INTO app.logs (id, at, tenant_id, note) SELECT g, %s + (g - %s) * interval '1 minute', g %% 7, 'n' || g FROM generate_series(0, %s) g",
+            [CUTOFF, rows // 2, rows - 1],
+        )
+    world.sql("ANALYZE app.logs")
+
+
+def test_due_rows_are_in_the_archive_and_no_longer_in_the_table(world: World, archive: Archive) -> None:
+    logs(world)
+    wanted = world.sql("SELECT id, at, tenant_id, note FROM app.logs WHERE at < %s ORDER BY id", [CUTOFF])
+    young = world.sql("SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM app.logs t WHERE at >= %s", [CUTOFF])
+    totals = purge(world, archive, archiving("logs"))["logs"]
+    assert (totals.error, totals.deleted) == (None, 1_000)
+    assert world.sql("SELECT count(*), md5(string_agg(t::text, ',' ORDER BY id)) FROM app.logs t") == young
+    kept = archive.rows("logs").sort_by("id")
+    assert list(zip(*(kept[c].to_pylist() for c in ("id", "at", "tenant_id", "note")), strict=True)) == wanted
+
+
+def test_every_object_is_sealed_locked_and_has_its_manifest_beside_it(world: World, archive: Archive) -> None:
+    logs(world)
+    purge(world, archive, archiving("logs"))
+    found = world.sql("SELECT key, version, state, expires_at, lock_until, rows, batch FROM lethe.archive_objects")
+    assert {state for _, _, state, *_ in found} == {"sealed"}
+    assert sum(rows for *_, rows, _ in found) == 1_000
+    for key, version, _, expires, until, _, batch in found:
+        assert until == expires == archive.bucket.lock_until(key, version)
+        assert batch is not None
+    folder = {k.rpartition("/")[0] for k in archive.objects()}
+    assert all("dataset=logs/law=code-de-commerce-l123-22/" in f and f.endswith("expires=2035-11") for f in folder)
+    assert len(archive.keys()) == 2 * len(archive.objects()) == 2 * len(found)
+
+
+def test_rows_of_one_day_of_expiry_lie_together_and_each_day_apart(world: World, archive: Archive) -> None:
+    logs(world, rows=6_000)
+    purge(world, archive, archiving("logs"))
+    by_day = dict(world.sql("SELECT expires_on, sum(rows) FROM lethe.archive_objects GROUP BY 1"))
+    assert len(by_day) == 3, "the 3,000 due rows, a minute apart, lie on three local days"
+    assert sum(by_day.values()) == 3_000
+    assert max(by_day).isoformat() == "2035-11-23", "the day after the tenth anniversary of 22 November 2025"
+
+
+def test_a_row_whose_period_is_over_is_deleted_and_not_archived(world: World, archive: Archive) -> None:
+    logs(world)
+    world.sql("UPDATE app.logs SET at = at - interval '10 years' WHERE id < 100")
+    totals = purge(world, archive, archiving("logs"))["logs"]
+    assert totals.deleted == 1_000
+    assert archive.rows("logs").num_rows == 900
+    assert world.number("SELECT sum((details->>'archived')::int) FROM lethe.batches") == 900
+
+
+def test_rows_are_counted_by_tenant_under_a_keyed_digest(world: World, archive: Archive) -> None:
+    logs(world)
+    due = dict(world.sql("SELECT tenant_id, count(*) FROM app.logs WHERE at < %s GROUP BY 1", [CUTOFF]))
+    purge(world, archive, archiving("logs"))
+    found: dict[str, int] = {}
+    for (tenants,) in world.sql("SELECT details->'tenants' FROM lethe.batches"):
+        for name, (archived, deleted) in tenants.items():
+            assert deleted == 0
+            found[name] = found.get(name, 0) + archived
+    assert found == {name_of(DIGEST_KEY, "tenants", str(t)): n for t, n in due.items()}
+    tenants = set(archive.rows("logs")["_lethe_tenant"].to_pylist())
+    assert tenants == set(found)
+    assert world.number("SELECT count(DISTINCT digest) FROM lethe.archive_subjects WHERE kind = 'tenant'") == 7
+
+
+def test_tables_with_references_are_archived_under_their_locks(world: World, archive: Archive) -> None:
+    world.sql("INSERT INTO app.consents SELECT md5(g::text)::uuid, '2020-01-01' FROM generate_series(1, 60) g")
+    world.sql("INSERT INTO app.audiences SELECT row_number() OVER (), id, %s FROM app.consents ORDER BY id LIMIT 20", [AS_OF])
+    totals = purge(world, archive, archiving("consents", ("id", "at")))["consents"]
+    assert (totals.error, totals.deleted) == (None, 40)
+    assert archive.rows("consents").num_rows == 40
+    kept = {str(r[0]) for r in world.sql("SELECT id FROM app.consents")}
+    assert len(kept) == 20 and not kept & set(archive.rows("consents")["id"].to_pylist())
+
+
+def test_rows_of_a_cycle_are_archived_with_those_that_are_only_deleted(world: World, archive: Archive) -> None:
+    world.sql("INSERT INTO app.threads SELECT g, '2020-01-01' FROM generate_series(1, 30) g")
+    world.sql(
+        "INSERT INTO app.messages SELECT g * 10 + n, g, CASE WHEN n > 0 THEN g * 10 + n - 1 END, timestamptz '2021-01-01' "
+        "FROM generate_series(1, 30) g, generate_series(0, 3) n"
+    )
+    totals = purge(world, archive, archiving("messages", ("id", "thread_id", "at")), step("threads"))
+    assert [t.error for t in totals.values()] == [None, None]
+    assert archive.rows("messages").num_rows == 120
+    assert world.rest("messages")[0] == world.rest("threads")[0] == 0
+
+
+def test_a_row_that_changes_while_it_is_archived_stays_and_is_not_in_the_archive(world: World, archive: Archive) -> None:
+    logs(world)
+    with psycopg.connect(world.url) as other:
+        other.execute("UPDATE app.logs SET at = %s WHERE id = 500", [AS_OF])
+        # It commits only when the purge waits for the row.
+        import threading
+
+        def let_go() -> None:
+            with psycopg.connect(world.url, autocommit=True) as watch:
+                while not watch.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()[0]:
+                    pass
+            other.commit()
+
+        thread = threading.Thread(target=let_go)
+        thread.start()
+        totals = purge(world, archive, archiving("logs"), limits=QUICK)["logs"]
+        thread.join()
+    assert totals.deleted == 999
+    ids = archive.rows("logs")["id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 999 and 500 not in ids
+    assert world.number("SELECT at FROM app.logs WHERE id = 500") == AS_OF
+    assert world.number("SELECT count(*) FROM lethe.archive_objects WHERE state NOT IN ('sealed', 'dropped')") == 0
+    assert len(archive.objects()) == world.number("SELECT count(*) FROM lethe.archive_objects WHERE state = 'sealed'")
+
+
+def test_a_bucket_without_lock_is_used_and_said_and_one_that_is_missing_stops_the_step(
+    world: World, ceph: CephGateway, user: tuple[str, str]
+) -> None:
+    logs(world)
+    plain = archive_on(ceph.endpoint, user, lock=False, versioned=False)
+    totals = purge(world, plain, archiving("logs"))["logs"]
+    assert (totals.error, totals.deleted, plain.rows("logs").num_rows) == (None, 1_000, 1_000)
+    assert world.sql("SELECT DISTINCT state, lock_until FROM lethe.archive_objects") == [("sealed", None)]
+    assert plain.bucket.posture().lacks
+
+
+def test_an_archive_that_is_not_there_keeps_the_rows(world: World, archive: Archive) -> None:
+    logs(world)
+    before = world.rest("logs")
+    archive.connection.extra["bucket"] = "nobody-made-this"
+    totals = purge(world, archive, archiving("logs"))["logs"]
+    assert totals.error_kind == "NotArchivable" and totals.deleted == 0
+    assert world.rest("logs") == before
+
+
+def test_what_is_read_back_in_another_zone_and_year_expires_on_the_policys_own_day(world: World, archive: Archive) -> None:
+    world.sql("INSERT INTO app.logs VALUES (1, %s, 1, 'x')", [datetime(2024, 2, 28, 23, 30, tzinfo=UTC)])  # 29 February in Paris
+    world.sql("ANALYZE app.logs")
+    purge(world, archive, archiving("logs"))
+    assert world.number("SELECT expires_on::text FROM lethe.archive_objects") == "2034-03-01"

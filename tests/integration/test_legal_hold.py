@@ -1,0 +1,205 @@
+"""Holds over live data and archive: whom they name, what they keep in both, and that the form makes the same hold as the command."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psycopg
+import pyarrow.parquet as pq
+import pytest
+
+from demo.objects import ObjectServer
+from demo.postgres import PostgresServer
+from helpers.archived import LOGS, PEOPLE, TENANTS, Office, office_in
+from helpers.control import DIGEST_KEY
+from helpers.purging import AS_OF, CATALOG, CUTOFF, STORE, step
+from lethe.airflow.holding import change
+from lethe.archive import manifests
+from lethe.archive.finding import held_rows, holding, may_hold, named
+from lethe.control.holds import active_scopes
+from lethe.errors import AuditFailed, HoldRefused
+from lethe.evidence.record import keyed_digest
+from lethe.plan.model import HoldScope
+from lethe.retention import audit
+from lethe.stores.postgres.count import snapshot
+from lethe.stores.postgres.kept import kept_rows
+
+WHO = ("--reason", "litigation", "--review-on", "2099-01-01", "--owner", "j.dupont")
+GONE, LIVING = PEOPLE // 2 - 1, PEOPLE - 1  # a person whom only the archive has, and one whom only the table has
+
+
+@pytest.fixture
+def office(
+    postgres: PostgresServer, database: str, moto: ObjectServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Office]:
+    with office_in(postgres, database, moto, tmp_path / "small", monkeypatch) as made:
+        yield made
+
+
+def digest_of(person: int) -> str:
+    return keyed_digest(DIGEST_KEY, "users", str(person))
+
+
+def held_in_archive(office: Office) -> dict[str, int]:
+    """Rows of the archive that the active holds keep, by dataset: every object that may have some is opened."""
+    with office.company.open() as workspace, workspace.control.connect() as book:
+        holds = named(active_scopes(book, AS_OF.date() + timedelta(days=9_000)), DIGEST_KEY, workspace.catalog)
+        known = manifests.of_ids(book, list(holding(book, holds)))
+        found: dict[str, int] = {}
+        for each in known:
+            manifest = manifests.full(book, each)
+            table = pq.read_table(io.BytesIO(office.archive.bucket.get(each.key, each.version)))
+            rows = int(np.count_nonzero(held_rows(table, holds, manifest)))
+            assert may_hold(holds, manifest) or not rows
+            found[each.dataset] = found.get(each.dataset, 0) + rows
+    return found
+
+
+def test_a_person_whom_only_the_archive_has_can_be_held_and_somebody_unknown_cannot(office: Office) -> None:
+    added = office.told("hold", "add", "--person", f"users:{GONE}", *WHO)
+    assert added["archived"] == {"objects": 1, "rows_at_most": PEOPLE // 2}
+    assert set(added["keeps"].values()) <= {0}
+    assert held_in_archive(office) == {"users": 1}
+    code, _, said = office.run("hold", "add", "--person", "users:987654", *WHO)
+    assert code == 2 and "would keep nothing" in said and "987654" not in said
+
+
+def test_a_tenant_is_held_here_and_in_the_archive(office: Office) -> None:
+    added = office.told("hold", "add", "--tenant", "4", *WHO)
+    mine = [i for i in range(LOGS) if i % TENANTS == 4]
+    assert added["keeps"]["logs"] == sum(i >= LOGS // 2 for i in mine)
+    assert added["archived"]["objects"] == len(office.archived("logs")) + len(office.archived("users"))
+    assert held_in_archive(office) == {"logs": sum(i < LOGS // 2 for i in mine), "users": sum(i % TENANTS == 4 for i in range(PEOPLE // 2))}
+    code, out, _ = office.run("hold", "add", "--tenant", "4", *WHO)
+    assert code == 0 and f"In the archive it may keep rows of {added['archived']['objects']} objects" in out
+
+
+def test_a_tenant_whose_last_row_went_to_the_archive_can_still_be_held(office: Office) -> None:
+    world = office.company.world
+    world.sql("DELETE FROM app.logs WHERE tenant_id = 4; DELETE FROM app.users WHERE tenant_id = 4; DELETE FROM app.tenants WHERE id = 4")
+    assert office.told("hold", "add", "--tenant", "4", *WHO)["archived"]["objects"] > 0
+    assert held_in_archive(office)["logs"] > 0
+
+
+def test_a_digest_is_the_key_of_a_living_person_and_else_keeps_the_archive_alone(office: Office) -> None:
+    printed = office.run("hold", "digest", f"users:{LIVING}")[1].strip()
+    assert printed == digest_of(LIVING) == office.told("hold", "digest", f"users:{LIVING}")["digest"]
+    living = office.told("hold", "add", "--person", f"users:digest:{printed}", *WHO)
+    assert (living["scope"]["person"], living["keeps"]["users"]) == (["users", str(LIVING)], 1)
+    gone = office.told("hold", "add", "--person", f"users:digest:{digest_of(GONE)[:32]}", *WHO)
+    assert gone["scope"]["person"] == ["users", f"digest:{digest_of(GONE)[:32]}"]
+    assert (gone["keeps"]["users"], gone["archived"]["objects"]) == (0, 1)
+    assert held_in_archive(office) == {"users": 1}
+    assert office.told("verify")["sound"], "what the records say of both is what the table says"
+    for wrong in ("digest:" + "0" * 64, "digest:jeanne"):
+        code, _, said = office.run("hold", "add", "--person", f"users:{wrong}", *WHO)
+        assert code == 2 and "jeanne" not in said
+
+
+def test_what_a_hold_keeps_in_the_archive_is_what_it_keeps_in_the_table(office: Office) -> None:
+    """The same hundred holds, judged by SQL before the rows went and by names after: both say the same number of rows."""
+    world = office.company.world
+    rng = np.random.default_rng(7)
+    instants = [CUTOFF - timedelta(minutes=int(m)) for m in rng.integers(-10, LOGS // 2 + 10, 40)]
+    scopes = []
+    for n in range(100):
+        some = {
+            "dataset": rng.choice(["logs", "users", None]),
+            "tenant": str(rng.integers(0, TENANTS + 1)) if rng.random() < 0.5 else None,
+            "person": ("users", str(rng.integers(0, PEOPLE))) if rng.random() < 0.3 else None,
+            "since": instants[rng.integers(0, 40)] if rng.random() < 0.4 else None,
+            "until": instants[rng.integers(0, 40)] if rng.random() < 0.4 else None,
+        }
+        scopes.append(HoldScope.model_validate({"id": n, **some}))
+    with office.company.open() as workspace, workspace.control.connect() as book:
+        shelved: dict[str, list[Any]] = {}
+        for each in manifests.in_states(book, ["sealed"]):
+            table = pq.read_table(io.BytesIO(office.archive.bucket.get(each.key, each.version)))
+            shelved.setdefault(each.dataset, []).append((manifests.full(book, each), table))
+        by_name = {
+            (s.id, d): sum(int(held_rows(t, named([s], DIGEST_KEY, CATALOG), m).sum()) for m, t in objects)
+            for s in scopes
+            for d, objects in shelved.items()
+        }
+        may = {s.id: set(holding(book, named([s], DIGEST_KEY, CATALOG))) for s in scopes}
+    for dataset, objects in shelved.items():
+        for manifest, table in objects:
+            rows = table.to_pylist()
+            with psycopg.connect(world.url) as connection, connection.cursor() as cursor:
+                values = [(r["id"], r["at"], r["tenant_id"], r["note"]) for r in rows]
+                cursor.executemany(f"INSERT INTO app.{dataset} (id, at, tenant_id, note) VALUES (%s, %s, %s, %s)", values)  # type: ignore[arg-type]
+            for scope in scopes:
+                if manifest.id not in may[scope.id]:
+                    assert not held_rows(table, named([scope], DIGEST_KEY, CATALOG), manifest).any()
+    world.sql("DELETE FROM app.logs WHERE at >= %s", [CUTOFF])
+    world.sql("DELETE FROM app.users WHERE at >= %s", [CUTOFF])
+    with office.company.open() as workspace:
+        for scope in scopes:
+            for dataset in shelved:
+                fits = scope.dataset in (None, dataset) and (scope.person is None or dataset == "users")
+                with snapshot(workspace.checking(workspace.store("source")), (scope,)) as seen:
+                    in_table = kept_rows(seen, STORE, dataset, scope, (step(dataset),)) if fits else 0
+                assert by_name[scope.id, dataset] == in_table, scope
+    assert sum(by_name.values()) > 100
+
+
+def run(form: dict[str, Any], starter: str | None = "admin") -> dict[str, Any]:
+    """What the task does with a form, started by that user."""
+    return change({"params": form, "dag_run": SimpleNamespace(triggering_user_name=starter)})
+
+
+FORM = {"action": "add", "reason": "litigation", "review_on": "2099-01-01", "dataset": "(any)"}
+
+
+def test_a_hold_from_the_form_is_the_same_as_that_of_the_command(office: Office) -> None:
+    first = office.told("hold", "add", "--tenant", "4", "--since", "2025-01-01T00:00:00+01:00", *WHO)
+    made = run({**FORM, "tenant": "4", "since": "2025-01-01T00:00:00+01:00", "owner": "j.dupont"})
+    assert made["keeps"] == first["keeps"] and made["archived_objects"] == first["archived"]["objects"]
+    one, other = office.evidence("hold.added")
+    assert {k: v for k, v in one.items() if k != "hold"} == {k: v for k, v in other.items() if k != "hold"}
+    assert run({"action": "lift", "hold": made["hold"]}) == {"lifted": made["hold"]}
+    assert office.evidence("hold.lifted")[-1]["by"] == "admin"
+    assert [h["id"] for h in office.told("hold", "list")["holds"]] == [first["id"]]
+
+
+def test_the_form_names_a_person_by_digest_whether_living_or_archived(office: Office) -> None:
+    living = run({**FORM, "person": digest_of(LIVING)})
+    assert (living["keeps"]["users"], living["archived_objects"]) == (1, 0)
+    gone = run({**FORM, "person": digest_of(GONE)})
+    assert (gone["keeps"]["users"], gone["archived_objects"]) == (0, 1)
+    assert [h["scope"]["person"] for h in office.told("hold", "list")["holds"]] == [
+        ["users", str(LIVING)],
+        ["users", f"digest:{digest_of(GONE)}"],
+    ]
+    assert [r["owner"] for r in office.evidence("hold.added")] == ["admin", "admin"]
+
+
+def test_what_the_form_refuses_is_on_record_without_what_was_typed(office: Office) -> None:
+    for form in (
+        {**FORM, "person": "jeanne.martin@example.org"},
+        {**FORM, "tenant": "987654"},
+        {**FORM, "email": "jeanne.martin@example.org"},
+    ):
+        with pytest.raises(HoldRefused):
+            run(form)
+    with pytest.raises(HoldRefused, match="somebody who answers"):
+        run({**FORM, "tenant": "4"}, starter=None)
+    refused = office.evidence("hold.refused")
+    assert [r["by"] for r in refused] == ["admin", "admin", "admin", None]
+    assert "martin" not in str(refused) and "987654" not in str(refused)
+    assert office.told("hold", "list")["holds"] == []
+
+
+def test_a_hold_that_nobody_looks_after_makes_the_audit_red_and_keeps_all_the_same(office: Office) -> None:
+    kept = office.told("hold", "add", "--dataset", "logs", "--reason", "audit", "--owner", "j.dupont")
+    with office.company.open() as workspace, pytest.raises(AuditFailed) as red:
+        audit(workspace, as_of=datetime(2026, 11, 24, tzinfo=UTC))
+    assert f"Hold {kept['id']} (owner j.dupont): no review date" in str(red.value)
+    assert office.evidence("audit.finished")[-1]["holds_to_review"] == [kept["id"]]
+    assert held_in_archive(office)["logs"] == LOGS // 2
