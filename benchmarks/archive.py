@@ -15,7 +15,8 @@ from benchmarks.archive_child import Done, Job, in_child
 from benchmarks.bucket import Shelf, shelf
 from benchmarks.ground import seconds
 from benchmarks.score import Row, at_least, at_most
-from benchmarks.world import CUTOFF, ROWS_A_DAY, Ground, Run
+from benchmarks.stores import CUTOFF, ROWS_A_DAY
+from benchmarks.world import Ground, Run
 from lethe.plan.model import ArchiveTerms
 from lethe.policy.period import Period
 

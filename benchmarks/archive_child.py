@@ -23,7 +23,7 @@ from unittest.mock import patch
 import pyarrow as pa
 from sqlalchemy import Text, create_engine, func, select
 
-from benchmarks.world import DIGEST_KEY, LOGS, catalog_of, connection_of
+from benchmarks.stores import DIGEST_KEY, LOGS, catalog_of, connection_of
 from lethe.archive import manifests, write
 from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.model import CLOCK, KEY64
@@ -168,17 +168,22 @@ def _lane(target: Target, sources: Sources, taken: Callable[[], tuple[datetime, 
     row = technique.row
     statement = reading.statement(row, [going(row, target, ()), *technique.where], younger(row, snapshot))
     reader = ArrowReader(sources.connection("purge"), "bench:reader", lock_timeout=1_000, statement_timeout=60_000)
-    rows = size = 0
-    while (window := taken()) is not None:
+
+    def read(low: datetime, high: datetime) -> tuple[int, int]:
         reader.with_holds(())
         connection = sources.with_holds("purge", ())
         with connection.begin():
             exported = connection.execute(select(func.pg_export_snapshot(type_=Text))).scalar_one()
-            found = reader.read(exported, statement, technique.bounds(*window)[0], quoting=connection)
+            found = reader.read(exported, statement, technique.bounds(low, high)[0], quoting=connection)
         kept = as_kept(found, projected)
         for name, column in ((CLOCK, taking.CLOCK), (KEY64, taking.KEY)):
             kept = kept.append_column(pa.field(name, found[column].type), found[column])
-        rows, size = rows + kept.num_rows, size + len(to_parquet(kept, {"dataset": LOGS}))
+        return kept.num_rows, len(to_parquet(kept, {"dataset": LOGS}))
+
+    rows = size = 0
+    while (window := taken()) is not None:
+        more, bytes_ = read(*window)  # what it held is let go before the next window
+        rows, size = rows + more, size + bytes_
     reader.close()
     sources.close()
     return rows, size

@@ -17,12 +17,14 @@ from benchmarks.archive import TERMS
 from benchmarks.bucket import Shelf, counted, shelf
 from benchmarks.ground import admin, seconds
 from benchmarks.score import Row, at_least, at_most
-from benchmarks.world import AS_OF, DIGEST_KEY, LOGS, Ground, catalog_of, plan_of
+from benchmarks.stores import AS_OF, DIGEST_KEY, LOGS, catalog_of, plan_of
+from benchmarks.world import Ground
 from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.expiring import Judge, count
 from lethe.archive.finding import find
 from lethe.archive.keys import manifest_key, object_key
-from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, Manifest
+from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, Manifest, NamedBy
+from lethe.archive.names import fingerprint
 from lethe.archive.write import prepare
 from lethe.connections import Connection
 from lethe.control.plans import save_counts, save_plan
@@ -41,6 +43,7 @@ SEARCHED, PERSONS_EACH, IN = 1_000, 4_000, 10
 
 OVER, NOT_YET = date(2026, 5, 1), date(2036, 1, 1)
 COLUMNS = (ArchivedColumn(name="id", source="bigint", kept_as="int64"), ArchivedColumn(name="message", source="text", kept_as="string"))
+NAMES = NamedBy(key=fingerprint(DIGEST_KEY), tenants=None, identities=())
 _THREADS = 8
 
 
@@ -53,24 +56,19 @@ def measure(ground: Ground) -> list[Row]:
 def _expiry(ground: Ground, number: int) -> Row:
     """Small objects with their manifests, all of them over, no hold: read, compared, deleted and written down."""
     keys = max(200, FLOOR * number // OBJECTS)
-    ratios, took, bare, sent = [], [], [], 0
     with shelf(lock=False) as kept:
-        for _ in range(ground.repeat):
-            _put(kept, [(f"floor/{uuid.uuid4().hex}", b"x" * 2_000) for _ in range(keys)])
-            bare.append(_delete_bare(kept) * 2 * number / keys)
-            step, plan = _archived(ground, kept, number)
-            _counted(ground, kept, plan, step)
-            with counted() as requests:
-                took.append(seconds(partial(_expire, ground, kept, plan, step, number)))
-            sent = requests[0]
-            ratios.append(bare[-1] / took[-1])
+        _put(kept, [(f"floor/{uuid.uuid4().hex}", b"x" * 2_000) for _ in range(keys)])
+        bare = _delete_bare(kept) * 2 * number / keys
+        step, plan = _archived(ground, kept, number)
+        _counted(ground, kept, plan, step)
+        with counted() as requests:
+            took = seconds(partial(_expire, ground, kept, plan, step, number))
         store = kept.store
-    middle = statistics.median(took)
     detail = (
-        f"{number:,} objects with their manifests in {middle:.1f} s, {number / middle:,.0f} a second, {sent:,} requests; "
-        f"bare DeleteObjects of {2 * number:,} keys {statistics.median(bare):.1f} s, scaled from {keys:,}; {store}"
+        f"{number:,} objects with their manifests in {took:.1f} s, {number / took:,.0f} a second, {requests[0]:,} requests; "
+        f"bare DeleteObjects of {2 * number:,} keys {bare:.1f} s, scaled from {keys:,}; {store}; one round"
     )
-    return at_least("expiry of the archive against bare DeleteObjects", ratios, 0.5, detail=detail)
+    return at_least("expiry of the archive against bare DeleteObjects", [bare / took], 0.5, detail=detail)
 
 
 def _put(kept: Shelf, wanted: Sequence[tuple[str, bytes]]) -> list[str | None]:
@@ -123,7 +121,7 @@ def _manifests(number: int, on: date, law: str) -> tuple[bytes, list[Manifest]]:
         }
     )
     plan = plan_of(catalog_of(LOGS, kept=("message",)), LOGS, AS_OF, TERMS.model_copy(update={"law": law, "columns": ("id", "message")}))
-    made = prepare(rows, COLUMNS, on, plan=plan, attempt=1, step=plan.steps[0])
+    made = prepare(rows, COLUMNS, on, plan=plan, attempt=1, step=plan.steps[0], names=NAMES)
     first = made.manifest
     ids = [uuid.uuid4().hex for _ in range(number)]
     keys = (object_key(LOGS, law, first.schema_digest, on, i) for i in ids)

@@ -10,7 +10,8 @@ from sqlalchemy import Engine, event
 
 from benchmarks.ground import admin, seconds
 from benchmarks.score import Row, at_most
-from benchmarks.world import AS_OF, Ground, store_of
+from benchmarks.stores import AS_OF, store_of
+from benchmarks.world import Ground
 from lethe.catalog.model import Catalog
 from lethe.plan.counting import count_plan
 from lethe.plan.make import make_plan

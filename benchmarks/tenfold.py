@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from benchmarks.score import Row, at_most
-from benchmarks.world import CUTOFF, Ground
+from benchmarks.stores import CUTOFF
+from benchmarks.world import Ground
 
 START = datetime(2024, 6, 1, tzinfo=UTC)
 

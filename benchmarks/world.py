@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -19,15 +19,15 @@ from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
 
 from benchmarks.ground import TWO_YEARS, admin, build_logs, build_partitions, copy_of, seconds, server
+from benchmarks.stores import CUTOFF, LOGINS, LOGS, ROWS_A_DAY, catalog_of, connection_of, plan_of
 from demo.postgres import PostgresServer
-from lethe.catalog.model import Catalog, Clock, Column, Relation, Store, Table
+from lethe.catalog.model import Catalog
 from lethe.connections import Connection
 from lethe.control.migrate import migrate
 from lethe.control.plans import Counted, save_counts, save_plan
 from lethe.instants import now
 from lethe.plan.counting import count_plan
-from lethe.plan.model import ArchiveTerms, Plan, Predicate, Step
-from lethe.policy.model import Role
+from lethe.plan.model import ArchiveTerms, Plan
 from lethe.policy.period import Period
 from lethe.purge.context import Pace, PurgeContext, StepTotals
 from lethe.purge.run import run_group
@@ -37,82 +37,6 @@ from lethe.stores.postgres.keys import FrozenKeys
 from lethe.verify.batches import baseline
 from lethe.verify.result import StepResult
 from lethe.verify.run import verify_run
-
-LOGS = "technical_logs"
-CUTOFF = datetime(2025, 6, 1, tzinfo=UTC)
-AS_OF = datetime(2026, 6, 1, 12, tzinfo=UTC)
-SERVICE = datetime(2019, 1, 1, tzinfo=UTC)
-ROWS_A_DAY = 50_000
-"""Of the table that is archived: rows of one day expire together, and a batch has about as many."""
-
-DIGEST_KEY = b"a key for the benchmarks' digests"
-
-LOGINS = {
-    "source_db": "lethe_purger",
-    "source_db_check": "lethe_checker",
-    "source_db_maintenance": "lethe_keeper",
-    "lethe_db": "lethe_runtime",
-}
-
-
-def store_of(tables: Sequence[str], *, key: tuple[str, ...] = ("id",), kept: Sequence[str] = ()) -> Store:
-    """A store of tables in schema `app` that age by `occurred_at`; the category of each is its name.
-
-    With `kept`, columns that an archive keeps, a row leads to its tenant by `tenant_id`; no table of tenants is ever read for it.
-    """
-    columns = {c: Column(category="system.operations") for c in dict.fromkeys((*key, "occurred_at", *kept))}
-    led: dict[str, Any] = {"relations": {"tenant": Relation(columns=("tenant_id",), to="tenants")}, "tenant": ("tenant",)}
-
-    def table(name: str, **more: Any) -> Table:
-        return Table(
-            table=name,
-            db_schema="app",
-            role=Role.CONTROLLER,
-            category=name,
-            purposes=("run",),
-            key=key,
-            clocks={"age": Clock(column="occurred_at")},
-            columns=columns,
-            **more,
-        )
-
-    made = {name: table(name, **(led if kept else {})) for name in tables}
-    return Store(
-        id="source",
-        kind="postgresql",
-        connection="source_db",
-        check_connection="source_db_check",
-        maintenance_connection="source_db_maintenance",
-        start_of_service=SERVICE,
-        tables=made | ({"tenants": table("tenants")} if kept else {}),
-        tenants="tenants" if kept else None,
-    )
-
-
-def catalog_of(dataset: str, *, key: tuple[str, ...] = ("id",), kept: Sequence[str] = ()) -> Catalog:
-    """A catalog of one store with this dataset."""
-    return Catalog(purposes={"run": "running the service"}, stores=(store_of([dataset], key=key, kept=kept),))
-
-
-def plan_of(catalog: Catalog, dataset: str, cutoff: datetime, archive: ArchiveTerms | None = None) -> Plan:
-    """A plan of one step, which archives where it is given terms."""
-    predicate = Predicate(clock=Clock(column="occurred_at"), cutoff=cutoff, start_of_service=SERVICE, as_of=AS_OF)
-    step = Step(id=f"logs/{dataset}", rule="logs", promise="p", dataset=dataset, store="source", predicate=predicate, archive=archive)
-    return Plan(
-        as_of=AS_OF,
-        policy_version="2026-05-01",
-        policy_digest="a" * 64,
-        text_sha256="b" * 64,
-        catalog_digest=catalog.digest,
-        rules=("logs",),
-        steps=(step,),
-    )
-
-
-def connection_of(name: str, port: int, database: str) -> Connection:
-    """A connection of the server on that port, as its own role; `lethe_db` is Lethe's own database."""
-    chosen = "lethe" if name == "lethe_db" else database
-    return Connection(id=name, kind="postgres", host="127.0.0.1", port=port, login=LOGINS[name], database=chosen)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,17 @@
 """
-### Watches that the nightly run came, and alerts when it did not
+### Watches that the nightly runs came, and alerts when one did not
 
-**Read only: this DAG deletes nothing.** Every hour it looks into Lethe's own database: as of when did `retention_purge` last finish a run that deletes, and when did
-Airflow's own old records last get cleaned? It is red, and alerts, when the nightly run looked from more than 26 hours ago. A run over some of the rules does not count.
+**Read only: this DAG deletes nothing.** Every hour it looks into Lethe's own database, and is red, and alerts, when
+
+- `retention_purge` has not finished a run that deletes, over every rule, as of the last 26 hours;
+- archive objects have been past their expiry for 26 hours, and no `archive_expiry` as of then or later has finished since;
+- Airflow's own old records have not been cleaned for two days.
 
 It cannot tell when the scheduler itself is down: watch `lethe verify` from outside Airflow for that (docs/operations.md).
 
 #### What to do
-Open `retention_purge`. Is it paused, waiting in `guard` for a person, or still running? An approval that nobody gives is a refusal after 20 hours.
+Open the DAG that it names, `retention_purge` or `archive_expiry`. Is it paused, waiting in `guard` for a person, red, or still running? An approval that nobody gives is
+a refusal after 20 hours. Triggering it by hand with `dry_run` false is safe. Old records: `make airflow-clean` on the host.
 """
 
 from __future__ import annotations
@@ -36,7 +40,7 @@ from lethe.airflow.defaults import ON_RUN_FAILURE, TAGS, TIME_ZONE, task_default
 def missed_runs() -> None:
     @task
     def watch() -> dict[str, Any]:
-        """Raises when the last finished nightly run is too old."""
+        """Raises when the last finished nightly run is too old, or the archive's expiry did not come."""
         from lethe.airflow import night
 
         return night.watch()

@@ -1,14 +1,21 @@
 """
-### The weekly audit: every rule counted again, and the data map held against the live databases
+### The weekly audit: rules, data map, files, archive, holds and ledger, each held against what is really there
 
-**Read only: this DAG deletes nothing.** It counts what every rule of the policy in force finds due, names the rules that cannot be kept yet, and looks for drift: a
-table, column or bucket that exists and is not in the catalog, or the other way round.
+**Read only: this DAG deletes nothing.** It counts what every rule of the policy in force finds due, and compares: the catalog with the live databases and buckets,
+rows with the files that they name, the archive's manifests with a fresh listing of its bucket, holds with their day of review, the ledger with its kept heads. All of
+it goes into the ledger as `audit.finished`, before the task is red.
 
-It is red when there is drift, when a count cannot be had, or when rows are due that the last nightly run should have deleted.
+#### What to do when it is red
+A count that cannot be had makes it red as well: a store did not answer, or a role may not see all of a table. The log of `audit` names each finding.
 
-#### What to do
-Drift: classify the table or column in the catalog, or exempt it with a reason, an owner and a date; `lethe check` shows the same list. Due rows: read the report of
-the last `retention_purge`.
+| it names | what it means | what to do |
+| --- | --- | --- |
+| a table, column or bucket | it is in no catalog, or only there (drift) | classify it, or exempt it with a reason, an owner and a date; `lethe check` lists the same |
+| a step, and rows that are still there | they were due at the last clean night | read the report of the last `retention_purge`, then run it |
+| files without a row, or rows without a file | one went without the other | find out which program deletes by itself; the application deletes what has no row |
+| an archive object, or its bucket | missing, not what its manifest says, or not locked | `lethe verify` lists all, `--deep` reads all; find out who changed it |
+| a hold | no day of review, or past it; its rows are still kept | lift it, or add it anew with a day, then lift the old one: `legal_hold` |
+| the ledger, by a record's number | a record, a hold or an approval was changed, or a head is gone | `lethe verify`; tell who answers for evidence; repair nothing |
 """
 
 from __future__ import annotations

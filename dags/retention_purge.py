@@ -8,7 +8,7 @@
 | --- | --- | --- |
 | `plan` | takes the policy in force, counts every due row, freezes the plan | a table is missing, a count cannot be had, a rule is unknown |
 | `guard` | lets an ordinary plan pass; waits here for a named person otherwise | never: a refusal or no answer skips the deletion |
-| `purge` | deletes in small transactions, one mapped task a group of connected tables | wrong counts, a lost store, another run at work |
+| `purge` | archives what a law needs, deletes in small transactions; one mapped task a group of connected tables | wrong counts, a lost store, another run at work |
 | `verify` | counts again, on its own, that nothing due is left, after a failed or refused purge too | a store did not answer; what it finds is judged by `record` |
 | `record` | writes evidence and the report | a task before it failed, the outcome is `survivors` or `unknown`, a table or column is in no catalog |
 
@@ -17,6 +17,9 @@
 2. **Clearing a failed task is always safe.** A run is its plan: it takes up the stored one, asks the database what was committed, and deletes nothing twice.
 3. `survivors`: due rows are still there. Read the report; a lock or a late writer is cured by clearing `purge`. `unknown`: a count could not be had; nothing may be
    claimed until it can. Neither is made green by hand.
+4. A rule that archives uploads the rows, reads them back and compares, then deletes; where it cannot, nothing of that batch is deleted and the other rules go on.
+   `StoreFull`: make room, never in the archive by hand. `NotArchivable`: the archive's bucket or a column is not as it must be; the log says which.
+   `ArchiveDiffers`: the store gave back other bytes than were sent; look at the store first. Then clear `purge`. Each error: docs/operations.md.
 
 #### A plan that waits
 It sends an alert. Its findings are in the task `guard`, under *Required actions*. Approve there, as somebody else than who started the run,

@@ -201,6 +201,17 @@ def expiry(**changes: Any) -> RunReport:
             ),
         ),
         "archive": archive(steps=(), splits=(), expired=(gone,)),
+        "holds": (
+            HoldReport(
+                id=1,
+                scope=("tenant",),
+                reason="litigation",
+                owner="Legal",
+                starts_on=date(2026, 3, 2),
+                review_on=date(2027, 3, 1),
+                rows=4,
+            ),
+        ),
         "waiting": (),
         "promises": (),
         "guard": (),

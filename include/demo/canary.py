@@ -31,13 +31,18 @@ PERSONAL: Mapping[str, tuple[str, ...]] = {
 }
 """The text and JSON columns of each table that can hold something about a person."""
 
+ENDED_TENANT, EXPIRING_TENANT = 54, 55
+"""Customers whose contract ended, without data of their own: what a law needs of them goes to the archive, canary and all."""
+EXPIRY_LAG = timedelta(days=6)
+"""As of so long before the rows' `as_of` EXPIRING_TENANT's rows are archived; as of that instant their period there is over."""
+
 _JSON = {"lines": [{"label": CANARY}], "context": {"note": CANARY}, "detail": {"note": CANARY}}
 _TENANT = 50
 _OLD_USER = 52
 
 
 def canary_rows(as_of: datetime) -> tuple[Planted, ...]:
-    """The canary's rows for that `as_of`, parents before children: tenant 50 and what hangs on it, keys 50 to 60."""
+    """The canary's rows for that `as_of`, parents before children: tenant 50 and what hangs on it, the two that left; keys 50 to 60."""
 
     def ago(days: int) -> datetime:
         return as_of - timedelta(days=days)
@@ -49,9 +54,23 @@ def canary_rows(as_of: datetime) -> tuple[Planted, ...]:
         ("users", (50,), {"tenant_id": _TENANT, "created_at": ago(2000), "last_activity_at": ago(1)}, Expect.NOT_STARTED),
         ("users", (_OLD_USER,), {"tenant_id": _TENANT, "email": f"ex.{CANARY}", "created_at": ago(900), "removed_at": ago(90)}, due),
         ("contracts", (50,), {"tenant_id": _TENANT, "started_at": ago(2000)}, support),
+        *_ended(ENDED_TENANT, ago(2000), ago(400), Expect.ARCHIVED),
+        # Five years are 1826 days or 1827: over three or four days before `as_of`.
+        *_ended(EXPIRING_TENANT, ago(2400), ago(1830), due),
         ("leads", (50,), {"created_at": ago(1400)}, due),
         ("leads", (51,), {"created_at": ago(40)}, kept),
         ("billing_invoices", (50,), {"tenant_id": _TENANT, "contract_id": 50, "issued_at": ago(40)}, Expect.NOT_STARTED),
+        (
+            "billing_invoices",
+            (ENDED_TENANT,),
+            {
+                "tenant_id": ENDED_TENANT,
+                "contract_id": ENDED_TENANT,
+                "issued_at": ago(600),
+                "financial_year_closed_on": ago(420).date(),
+            },
+            Expect.ARCHIVED,
+        ),
         ("clients", (50,), {"tenant_id": _TENANT, "created_at": ago(400)}, Expect.WAITS),
         ("appointments", (50,), {"tenant_id": _TENANT, "created_by": 50, "starts_at": ago(30), "created_at": ago(40)}, Expect.WAITS),
         ("appointment_clients", (50, 50), {"added_at": ago(40)}, Expect.WAITS),
@@ -72,6 +91,21 @@ def canary_rows(as_of: datetime) -> tuple[Planted, ...]:
         Planted(table=table, key=key, values=_with_canary(table) | values, expect=expect, why="the canary")
         for table, key, values, expect in rows
     )
+
+
+def _ended(tenant: int, started: datetime, ended: datetime, expect: Expect) -> list[tuple[str, tuple[Any, ...], dict[str, Any], Expect]]:
+    """A tenant whose one contract ended, with its user."""
+    contract = {"tenant_id": tenant, "started_at": started, "ended_at": ended, "service_ended_at": ended}
+    return [
+        ("tenants", (tenant,), {"owner_user_id": tenant, "created_at": started}, expect),
+        (
+            "users",
+            (tenant,),
+            {"tenant_id": tenant, "email": f"fin{tenant}.{CANARY}", "created_at": started, "last_activity_at": ended},
+            Expect.DUE,
+        ),
+        ("contracts", (tenant,), contract, expect),
+    ]
 
 
 def _with_canary(table: str) -> dict[str, Any]:

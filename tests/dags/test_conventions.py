@@ -49,6 +49,20 @@ def test_every_page_says_the_danger_and_what_to_do(bag):
         assert "What to do" in dag.doc_md or "When it is red" in dag.doc_md, name
 
 
+SAYS = {
+    "legal_hold": ("telephone number", "add a hold for each", "the user of Airflow", "`airflow-clean`"),
+    "missed_runs": ("`retention_purge`", "`archive_expiry`", "26 hours", "`make airflow-clean`"),
+    "policy_audit": ("drift", "files", "archive object", "day of review", "ledger", "`lethe verify`", "`lethe check`"),
+    "retention_purge": ("archives what a law needs", "`StoreFull`", "`NotArchivable`", "`ArchiveDiffers`"),
+}
+"""What whoever is on duty must find on a page: all that makes it red, and what it does beside its main work."""
+
+
+@pytest.mark.parametrize("name", sorted(SAYS))
+def test_a_page_names_everything_that_makes_it_red(bag, name):
+    assert [words for words in SAYS[name] if words not in bag.dags[name].doc_md] == []
+
+
 def test_every_dag_runs_alone_with_a_time_limit_and_no_backfill(bag):
     for name, dag in every_dag(bag):
         assert dag.max_active_runs == 1, name

@@ -1,4 +1,4 @@
-"""Both DAGs through a real scheduler: an approval given, one refused, a failed purge that shows red. In this order, on one Airflow."""
+"""Purge and audit through a real scheduler: an approval given, one refused, a failed purge that shows red. In this order, on one Airflow."""
 
 from __future__ import annotations
 

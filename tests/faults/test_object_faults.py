@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import combinations
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,7 +24,7 @@ from demo.postgres import PostgresServer, free_port
 from helpers.control import ControlDatabase, control_database
 from helpers.shelf import STEP, Shelf, process, shelf
 from helpers.wire import Fault, Kind, Wire, wire_to
-from lethe.purge.faults import OBJECT_POINTS, POINTS, ROW_POINTS
+from lethe.purge.faults import ARCHIVE_POINTS, EXPIRY_POINTS, FILE_POINTS, OBJECT_POINTS, POINTS, ROW_POINTS
 
 SEED = int(os.environ.get("LETHE_FAULTS_SEED", "20261123"))
 CASES = [(name, kind, 1) for name, kinds in OBJECT_POINTS.items() for kind in sorted(kinds)]
@@ -103,8 +104,9 @@ def until_it_ends(made: Shelf, folder: Path, code: int | None, totals: dict[str,
 
 
 def test_each_purge_has_its_points_and_together_they_are_all() -> None:
-    assert set(POINTS) == set(ROW_POINTS) | set(OBJECT_POINTS)
-    assert all(name.startswith("lease.") for name in set(ROW_POINTS) & set(OBJECT_POINTS))
+    purges = [set(found) for found in (ROW_POINTS, OBJECT_POINTS, ARCHIVE_POINTS, FILE_POINTS, EXPIRY_POINTS)]
+    assert set(POINTS) == set().union(*purges)
+    assert all(name.startswith("lease.") for one, other in combinations(purges, 2) for name in one & other)
 
 
 def test_nobody_disturbs_it(due: Shelf, wire: Wire, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from demo.postgres import PostgresServer
 from helpers.archiving import Archive, archive_on, archiving, purge
 from helpers.company import Company, company_of, twelve_months
 from helpers.purging import CUTOFF, world_of
+from lethe.archive.witness import record_kept
 from lethe.cli import app
 from lethe.connections import Connection
 from lethe.evidence.ledger import records
@@ -59,10 +60,12 @@ class Office:
         return [i for (i,) in self.company.world.sql(query, [dataset])]
 
     def purge(self) -> None:
-        """Archives what is due of the logs and the people."""
+        """Archives what is due of the logs and the people, and puts it on record as the end of a group does."""
         for dataset in ("logs", "users"):
             totals = purge(self.company.world, self.archive, archiving(dataset))[dataset]
             assert totals.error is None, totals.error
+        with self.company.world.control.runtime.begin() as book:
+            record_kept(book, "0" * 64, 1, steps=(), stores=("source",))
 
 
 @contextmanager
@@ -74,10 +77,11 @@ def office_in(
     patch: pytest.MonkeyPatch,
     *,
     gateway: CephGateway | None = None,
+    **bucket: bool,
 ) -> Iterator[Office]:
-    """Archives half of the logs and of the people, on a real gateway or else on moto, and sets the environment."""
+    """Archives half of the logs and of the people, on a real gateway or else on moto, and sets the environment. `bucket`: `archive_on`."""
     writer, reader, application = (gateway.new_user() if gateway else (f"key{n}", f"secret{n}") for n in range(3))
-    archive = archive_on(gateway.endpoint if gateway else moto.endpoint, writer)
+    archive = archive_on(gateway.endpoint if gateway else moto.endpoint, writer, **bucket)
     if gateway is not None:
         allow_reading(archive, gateway, reader)
     with world_of(postgres, database) as world, company_of(world, moto, folder, patch) as company:

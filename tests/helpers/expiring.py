@@ -29,8 +29,8 @@ from lethe.archive import expiring, manifests, sealing
 from lethe.archive.finding import named
 from lethe.archive.keys import parse, slug
 from lethe.archive.manifests import Known
-from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn
-from lethe.archive.names import name_of
+from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, NamedBy
+from lethe.archive.names import fingerprint, name_of
 from lethe.archive.write import compare, prepare
 from lethe.connections import Connection
 from lethe.control.plans import save_counts, save_plan
@@ -40,12 +40,14 @@ from lethe.plan.model import ArchiveTerms, ExpiryPredicate, HoldScope, Plan, Ste
 from lethe.policy.period import Period
 from lethe.purge.context import PurgeContext, StepTotals
 from lethe.purge.run import run_group
+from lethe.stores.s3.client import client
 
 OVER, NOT_YET = date(2026, 11, 20), date(2099, 1, 1)
 """Days of expiry before and after AS_OF."""
 
 COLUMNS = (ArchivedColumn(name="id", source="bigint", kept_as="int64"), ArchivedColumn(name="note", source="text", kept_as="string"))
-__all__ = ["COLUMNS", "NOT_YET", "OVER", "Shelved", "Vault", "Where", "make_expiry_plan", "process", "vault"]
+NAMES = NamedBy(key=fingerprint(DIGEST_KEY), tenants="tenants", identities=("users",))
+__all__ = ["COLUMNS", "NOT_YET", "OVER", "Shelved", "Vault", "Where", "clients_made_once", "make_expiry_plan", "process", "vault"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +90,27 @@ class Where:
         """One expiry in this process, in small batches."""
         ctx = self.context(**changes)
         asking = import_module("lethe.stores.s3.client")
-        with patch.object(asking, "_ATTEMPTS", 2), patch("lethe.purge.expiry.LIMIT", self.limit):
+        with patch.object(asking, "_ATTEMPTS", 2), patch("lethe.purge.expiry.LIMIT", self.limit), clients_made_once():
             try:
                 (totals,) = run_group([self.step], ctx)
             finally:
                 ctx.control.dispose()
         return totals
+
+
+@contextmanager
+def clients_made_once() -> Iterator[None]:
+    """One S3 client for each login and endpoint until it is left, where each look at a bucket makes one of its own, which takes 0.3 s."""
+    kept: dict[tuple[object, ...], Any] = {}
+
+    def once(connection: Connection, *, patient: bool = True) -> Any:
+        which = (connection.login, connection.password, connection.extra.get("endpoint_url"), patient)
+        if which not in kept:
+            kept[which] = client(connection, patient=patient)
+        return kept[which]
+
+    with patch("helpers.archiving.client", once), patch("lethe.archive.bucket.client", once), patch("lethe.purge.expiry.client_of", once):
+        yield
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,13 +141,13 @@ class Vault:
         terms = ArchiveTerms(law=law, ground="obligation", period=Period("P10Y"), columns=("id", "note"))
         kept = step("logs").model_copy(update={"archive": terms, "rule": "keep", "id": f"keep/{dataset}", "dataset": dataset})
         table = table_of(rows)
-        prepared = prepare(table, COLUMNS, on, plan=plan_of(kept), attempt=1, step=kept)
+        prepared = prepare(table, COLUMNS, on, plan=plan_of(kept), attempt=1, step=kept, names=NAMES)
         bucket, number = self.archive.bucket, prepared.manifest.id
         with self.control.runtime.begin() as book:
             manifests.announce(book, [prepared.manifest], bucket.name)
         put = bucket.put(prepared.manifest.key, prepared.data)
         encryption = compare(bucket, prepared, table, put.version)
-        manifest = prepared.manifest.model_copy(update={"encryption": encryption})
+        manifest = prepared.manifest.model_copy(update={"encryption": encryption, "etag": put.etag})
         with self.control.runtime.begin() as book:
             manifests.store(book, {number: (manifest, put.version)}, 1)
             manifests.set_state(book, [number], "confirmed", was=["stored"])
@@ -232,7 +249,7 @@ def process(where: Where, *, faults: str, log: str, answer: str) -> BaseProcess:
     server = multiprocessing.get_context("forkserver")
     root = Path(__file__).parents[2]
     os.environ["PYTHONPATH"] = f"{root / 'include'}:{root / 'tests'}"
-    server.set_forkserver_preload(["helpers.expiring"])
+    server.set_forkserver_preload(["helpers.expiring", "helpers.warm_client"])
     return server.Process(target=main, args=(where, faults, log, answer))
 
 

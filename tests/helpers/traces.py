@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import psycopg
+import pyarrow.parquet as pq
 from psycopg import sql
 
 if TYPE_CHECKING:
@@ -76,6 +78,44 @@ def in_bucket(client: S3Client, bucket: str, text: str) -> list[str]:
         for key in keys(client, bucket)
         for form in in_bytes(key.encode(), text) + in_bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read(), text)
     ]
+
+
+def in_archive(client: S3Client, bucket: str, text: str) -> list[str]:
+    """`key: form` for every version whose key, metadata or tags hold the text, or what Lethe adds to the rows that a law keeps.
+
+    Of a Parquet object that is all but the values of kept columns (and what Parquet says of these); of any other object, its bytes.
+    """
+    found = []
+    for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
+        for entry in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+            said = [entry["Key"].encode()]
+            if "Size" in entry:
+                which = {"Bucket": bucket, "Key": entry["Key"], "VersionId": entry["VersionId"]}
+                answer = client.get_object(**which)
+                body = answer["Body"].read()
+                headers, tags = answer["ResponseMetadata"]["HTTPHeaders"], client.get_object_tagging(**which)["TagSet"]
+                said.append("\n".join(_texts([list(headers.items()), [list(t.values()) for t in tags]])).encode())
+                said += _added(body) if entry["Key"].endswith(".parquet") else [body]
+            found += [f"{entry['Key']}: {form}" for part in said for form in in_bytes(part, text)]
+    return found
+
+
+def _added(body: bytes) -> list[bytes]:
+    """What Lethe adds to kept values: the file's own metadata, its schema, and the columns that are Lethe's."""
+    file = pq.ParquetFile(io.BytesIO(body))
+    own = [name for name in file.schema_arrow.names if name.startswith("_lethe_")]
+    said = {**(file.metadata.metadata or {}), **(file.schema_arrow.metadata or {})}
+    values = "\n".join(_texts([list(row.values()) for row in file.read(own).to_pylist()]))
+    return [b"\n".join([*said, *said.values()]), str(file.schema_arrow).encode(), values.encode()]
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The values in lists of lists, as they are: no quoting that would hide one."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+    else:
+        yield str(value)
 
 
 def keys(client: S3Client, bucket: str) -> Iterator[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,6 +16,8 @@ from helpers.archiving import Archive, archive_on, archiving, purge
 from helpers.control import DIGEST_KEY
 from helpers.purging import AS_OF, CUTOFF, QUICK, World, step, world_of
 from lethe.archive.names import name_of
+from lethe.plan.model import HoldScope
+from lethe.stores.s3.client import client
 
 pytestmark = pytest.mark.ceph
 
@@ -174,3 +178,87 @@ def test_what_is_read_back_in_another_zone_and_year_expires_on_the_policys_own_d
     world.sql("ANALYZE app.logs")
     purge(world, archive, archiving("logs"))
     assert world.number("SELECT expires_on::text FROM lethe.archive_objects") == "2034-03-01"
+
+
+KEEPS_ONE = """
+CREATE FUNCTION app.keeps_one() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN CASE WHEN OLD.id::text = '{key}' THEN NULL ELSE OLD END;
+END $$;
+CREATE TRIGGER keeps_one BEFORE DELETE ON app.{table} FOR EACH ROW EXECUTE FUNCTION app.keeps_one();
+"""
+
+
+@pytest.mark.parametrize(
+    ("dataset", "columns", "rows", "key"),
+    [
+        ("logs", ("id", "at"), "INSERT INTO app.logs (id, at) SELECT g, '2024-01-01' FROM generate_series(1, 300) g", "7"),
+        ("consents", ("id", "at"), "INSERT INTO app.consents SELECT md5(g::text)::uuid, '2020-01-01' FROM generate_series(1, 40) g", None),
+        (
+            "messages",
+            ("id", "at"),
+            "INSERT INTO app.threads SELECT 1, '2020-01-01'; "
+            "INSERT INTO app.messages SELECT g, 1, CASE WHEN g > 1 THEN g - 1 END, '2021-01-01' FROM generate_series(1, 40) g",
+            "1",
+        ),
+    ],
+    ids=["plain", "careful", "cycle"],
+)
+def test_a_row_that_was_written_and_not_deleted_rolls_the_batch_back(
+    world: World, archive: Archive, dataset: str, columns: tuple[str, ...], rows: str, key: str | None
+) -> None:
+    """The number of rows written is the number deleted, or nothing happens: here a trigger keeps one."""
+    for statement in rows.split("; "):
+        world.sql(statement)
+    world.sql(f"ANALYZE app.{dataset}")
+    key = key or world.sql("SELECT min(id::text) FROM app.consents")[0][0]
+    with psycopg.connect(world.url, autocommit=True) as admin:
+        admin.execute(KEEPS_ONE.format(key=key, table=dataset))
+    before = world.rest(dataset)
+    totals = purge(world, archive, archiving(dataset, columns))[dataset]
+    assert (totals.error_kind, totals.deleted) == ("WrongCount", 0)
+    assert world.rest(dataset) == before
+    assert archive.keys() == []
+    assert world.number("SELECT count(*) FROM lethe.archive_objects WHERE state <> 'dropped'") == 0
+
+
+def test_a_hold_that_was_accepted_between_plan_and_purge_keeps_its_rows_out_of_the_archive(world: World, archive: Archive) -> None:
+    logs(world)
+    world.sql("INSERT INTO app.tenants (id) SELECT generate_series(0, 6)")
+    added: list[int] = []
+
+    def holds(connection: Any) -> Any:
+        """After the first batch somebody adds a hold: every later one obeys it."""
+        done = world.number("SELECT coalesce(sum(rows), 0) FROM lethe.batches WHERE state = 'committed'")
+        if done and not added:
+            added.append(int(done))
+        return (HoldScope(id=1, tenant="3"),) if added else ()
+
+    limits = replace(QUICK, archive_window=100, archive_most=100)
+    totals = purge(world, archive, archiving("logs"), holds=holds, limits=limits)["logs"]
+    assert totals.error is None and added and added[0] < 500
+    kept = world.sql("SELECT tenant_id, count(*) FROM app.logs WHERE at < %s GROUP BY 1", [CUTOFF])
+    assert [t for t, _ in kept] == [3], "only rows of that tenant are left, and there are some"
+    archived = archive.rows("logs")
+    assert archived.num_rows == totals.deleted == 1_000 - kept[0][1]
+    live = {r[0] for r in world.sql("SELECT id FROM app.logs")}
+    assert not live & set(archived["id"].to_pylist())
+
+
+def test_what_a_dead_run_left_of_a_rule_that_no_longer_archives_is_dropped(world: World, archive: Archive) -> None:
+    logs(world)
+    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=300, archive_most=300))
+    left = "UPDATE lethe.archive_objects SET state = '{}', step = '{}', batch = NULL WHERE id = (SELECT min(id) FROM lethe.archive_objects WHERE state = 'sealed')"
+    world.sql(left.format("announced", "rule/logs"))
+    world.sql(left.format("stored", "a-rule-that-is-gone/logs"))
+    # The objects are locked, as no announced one is: their locks are taken off by the bucket's owner.
+    seen = client(archive.connection)
+    for (key,) in world.sql("SELECT key FROM lethe.archive_objects WHERE state <> 'sealed'"):
+        for entry in [e for e in archive.bucket.listing() if e.key == key]:
+            seen.delete_object(Bucket=archive.bucket.name, Key=key, VersionId=entry.version, BypassGovernanceRetention=True)
+        seen.put_object(Bucket=archive.bucket.name, Key=key, Body=b"left by a dead run")
+    totals = purge(world, archive, step("logs"))["logs"]
+    assert totals.error is None
+    assert world.number("SELECT count(*) FROM lethe.archive_objects WHERE state = 'dropped'") == 2
+    sealed = {r[0] for r in world.sql("SELECT key FROM lethe.archive_objects WHERE state = 'sealed'")}
+    assert set(archive.objects()) == sealed

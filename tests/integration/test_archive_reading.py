@@ -48,6 +48,21 @@ def test_a_person_s_rows_and_no_other_s_are_read_for_a_reason(office: Office) ->
     )
 
 
+def test_somebody_with_accounts_at_two_tenants_is_found_by_each_of_them_and_whole_when_both_are_named(office: Office) -> None:
+    """What is one person to whoever asks is two rows of `users`, of two tenants, with two digests."""
+    one, two = 3, 11
+    asked = ("archive", "read", "--dataset", "users", "--reason", "access_request")
+    for accounts in ((one,), (two,), (one, two)):
+        persons = [word for account in accounts for word in ("--person", f"users:{account}")]
+        parts = office.told(*asked, *persons)["archive"]
+        assert sorted((r["id"], r["tenant_id"]) for p in parts for r in p["rows"]) == [(a, a % TENANTS) for a in accounts]
+        assert office.evidence("archive.read")[-1]["digests"] == sorted(name_of(DIGEST_KEY, "users", str(a)) for a in accounts)
+        assert office.told("archive", "find", *persons)["objects"] != []
+    alone = [{o["id"] for o in office.told("archive", "find", "--person", f"users:{a}")["objects"]} for a in (one, 29)]
+    both = {o["id"] for o in office.told("archive", "find", "--person", f"users:{one}", "--person", "users:29")["objects"]}
+    assert both == alone[0] and alone[1] == set(), "29 is still in the table"
+
+
 def test_a_tenant_s_rows_are_printed_as_csv_with_one_header(office: Office) -> None:
     code, out, _ = office.run("archive", "read", "--dataset", "logs", "--reason", "tax_audit", "--tenant", "4", "--law", LAW)
     assert code == 0
@@ -175,7 +190,10 @@ def test_the_application_reads_neither_the_archive_s_bucket_nor_lethe_s_database
     for asks in refused:
         with pytest.raises(Uncountable, match="no right"):
             asks()
-    for role in ("lethe_purger", "lethe_checker", "lethe_keeper"):
+    with psycopg.connect(world.server.url(), autocommit=True) as admin:
+        if not admin.execute("SELECT FROM pg_roles WHERE rolname = 'spotrak_app'").fetchone():
+            admin.execute("CREATE ROLE spotrak_app LOGIN")
+    for role in ("spotrak_app", "lethe_purger", "lethe_checker", "lethe_keeper"):
         with psycopg.connect(world.server.url(world.url.rsplit("/", 1)[1], user=role)) as connection:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute("SELECT 1 FROM lethe.archive_objects")

@@ -208,6 +208,47 @@ def test_a_store_that_refuses_an_object_keeps_the_rows_of_its_batch(shelf: Paper
     assert not set(entries) & set(shelf.shelved())
 
 
+@pytest.mark.parametrize("dataset", ["papers", "replies"])
+def test_a_constraint_that_speaks_at_the_commit_only_is_heard_before_an_object_goes(shelf: Papers, dataset: str) -> None:
+    """A deferred constraint trigger and a deferred foreign key (by rows that arrive with the DELETE, so that no look before it sees them)."""
+    for n in range(6):
+        key = shelf.put(f"papers/{n}", f"{n} first", f"{n} second", hidden=n == 5, unfinished=n == 4)
+        shelf.row(n, key, table=dataset)
+    shelf.row(50, shelf.put("papers/50"), table=dataset, due=False)
+    before = shelf.shelved()
+    technique = {"papers": "careful", "replies": "cycle"}[dataset]
+    world = shelf.world
+    world.sql(
+        "CREATE FUNCTION app.refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION '% is wanted', OLD.file; END $$;"
+        f"CREATE CONSTRAINT TRIGGER refuse AFTER DELETE ON app.{dataset} DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW WHEN (OLD.id >= 4) EXECUTE FUNCTION app.refuse()"
+    )
+    totals = shelf.where.purge(dataset)[dataset]
+    assert (totals.deleted, totals.techniques, totals.error_kind) == (4, (technique,), "LetheError")
+    assert "papers/" not in (totals.error or "") and "P0001" in (totals.error or "")
+    assert shelf.ids(dataset) == [4, 5, 50]
+    is_unchanged(shelf, before, {f"papers/{n}" for n in range(4)})
+
+    world.sql(
+        f"DROP TRIGGER refuse ON app.{dataset};"
+        f"CREATE TABLE app.copies (id bigint, of_id bigint REFERENCES app.{dataset} DEFERRABLE INITIALLY DEFERRED);"
+        "CREATE FUNCTION app.copy() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
+        "$$ BEGIN INSERT INTO app.copies VALUES (1, OLD.id); RETURN OLD; END $$;"
+        f"CREATE TRIGGER copy BEFORE DELETE ON app.{dataset} FOR EACH ROW WHEN (OLD.id = 5) EXECUTE FUNCTION app.copy()"
+    )
+    world.grant()
+    totals = shelf.where.purge(dataset)[dataset]
+    assert (totals.deleted, totals.error_kind) == (4, "LetheError") and "23503" in (totals.error or "")
+    assert shelf.ids(dataset) == [4, 5, 50]
+    is_unchanged(shelf, before, {f"papers/{n}" for n in range(4)})
+
+    world.sql(f"DROP TRIGGER copy ON app.{dataset}")
+    assert shelf.where.purge(dataset)[dataset].error is None
+    assert shelf.ids(dataset) == [50]
+    is_unchanged(shelf, before, {f"papers/{n}" for n in range(6)})
+
+
 @pytest.mark.parametrize(("kind", "nth"), [("list versions", 6), ("list uploads", 2), ("delete", 3)])
 def test_a_store_that_stops_answering_keeps_the_rows_and_the_next_run_ends_it(papers: Papers, wire: Wire, kind: Any, nth: int) -> None:
     entries = fill(papers)

@@ -13,22 +13,27 @@ import numpy as np
 import psycopg
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from demo.objects import ObjectServer
 from demo.postgres import PostgresServer
 from helpers.archived import LOGS, PEOPLE, TENANTS, Office, office_in
 from helpers.control import DIGEST_KEY
-from helpers.purging import AS_OF, CATALOG, CUTOFF, STORE, step
+from helpers.purging import AS_OF, CATALOG, CUTOFF, STORE, step, to
 from lethe.airflow.holding import change
 from lethe.archive import manifests
 from lethe.archive.finding import held_rows, holding, may_hold, named
+from lethe.archive.model import Manifest
 from lethe.control.holds import active_scopes
 from lethe.errors import AuditFailed, HoldRefused
 from lethe.evidence.record import keyed_digest
 from lethe.plan.model import HoldScope
 from lethe.retention import audit
 from lethe.stores.postgres.count import snapshot
+from lethe.stores.postgres.everyone import naming
 from lethe.stores.postgres.kept import kept_rows
+from lethe.verify.kept import Holder
+from lethe.verify.kept import kept_rows as judged
 
 WHO = ("--reason", "litigation", "--review-on", "2099-01-01", "--owner", "j.dupont")
 GONE, LIVING = PEOPLE // 2 - 1, PEOPLE - 1  # a person whom only the archive has, and one whom only the table has
@@ -47,18 +52,28 @@ def digest_of(person: int) -> str:
 
 
 def held_in_archive(office: Office) -> dict[str, int]:
-    """Rows of the archive that the active holds keep, by dataset: every object that may have some is opened."""
+    """Rows of the archive that the active holds keep, by dataset: every object that may have some is opened. The check's own reader, which
+    shares no code with the purge's, must find as many."""
     with office.company.open() as workspace, workspace.control.connect() as book:
-        holds = named(active_scopes(book, AS_OF.date() + timedelta(days=9_000)), DIGEST_KEY, workspace.catalog)
+        scopes = active_scopes(book, AS_OF.date() + timedelta(days=9_000))
+        holds, again = named(scopes, DIGEST_KEY, workspace.catalog), Holder.of(scopes, DIGEST_KEY, workspace.catalog)
         known = manifests.of_ids(book, list(holding(book, holds)))
         found: dict[str, int] = {}
         for each in known:
             manifest = manifests.full(book, each)
-            table = pq.read_table(io.BytesIO(office.archive.bucket.get(each.key, each.version)))
-            rows = int(np.count_nonzero(held_rows(table, holds, manifest)))
+            data = office.archive.bucket.get(each.key, each.version)
+            rows = int(np.count_nonzero(held_rows(pq.read_table(io.BytesIO(data)), holds, manifest)))
+            assert judged(data, as_the_check_sees_it(manifest), again) == rows
             assert may_hold(holds, manifest) or not rows
             found[each.dataset] = found.get(each.dataset, 0) + rows
     return found
+
+
+def as_the_check_sees_it(manifest: Manifest) -> SimpleNamespace:
+    """A manifest as `verify/archive.py` reads it."""
+    names = manifest.names
+    made = {"named_key": names.key, "named_tenants": names.tenants, "named_identities": list(names.identities)}
+    return SimpleNamespace(**manifest.model_dump(), whole_days=manifest.clock_is_a_day, **made)
 
 
 def test_a_person_whom_only_the_archive_has_can_be_held_and_somebody_unknown_cannot(office: Office) -> None:
@@ -162,7 +177,8 @@ def test_a_hold_from_the_form_is_the_same_as_that_of_the_command(office: Office)
     made = run({**FORM, "tenant": "4", "since": "2025-01-01T00:00:00+01:00", "owner": "j.dupont"})
     assert made["keeps"] == first["keeps"] and made["archived_objects"] == first["archived"]["objects"]
     one, other = office.evidence("hold.added")
-    assert {k: v for k, v in one.items() if k != "hold"} == {k: v for k, v in other.items() if k != "hold"}
+    own = {"hold", "airflow_user"}
+    assert {k: v for k, v in one.items() if k not in own} == {k: v for k, v in other.items() if k not in own}
     assert run({"action": "lift", "hold": made["hold"]}) == {"lifted": made["hold"]}
     assert office.evidence("hold.lifted")[-1]["by"] == "admin"
     assert [h["id"] for h in office.told("hold", "list")["holds"]] == [first["id"]]
@@ -180,10 +196,108 @@ def test_the_form_names_a_person_by_digest_whether_living_or_archived(office: Of
     assert [r["owner"] for r in office.evidence("hold.added")] == ["admin", "admin"]
 
 
+def test_the_ledger_names_the_user_of_airflow_who_did_it_whoever_is_typed_as_the_owner(office: Office) -> None:
+    made = run({**FORM, "tenant": "4", "owner": "j.dupont"}, starter="approver")
+    run({"action": "lift", "hold": made["hold"], "owner": "j.dupont"}, starter="admin")
+    [added], [lifted] = office.evidence("hold.added"), office.evidence("hold.lifted")
+    assert (added["owner"], added["airflow_user"]) == ("j.dupont", "approver")
+    assert (lifted["by"], lifted["airflow_user"]) == ("j.dupont", "admin")
+    address = "jeanne.martin@example.org"
+    run({**FORM, "tenant": "4", "owner": "j.dupont"}, starter=address)
+    with pytest.raises(HoldRefused, match="somebody who answers"):
+        run({**FORM, "tenant": "4"}, starter=address)
+    digest = "digest:" + keyed_digest(DIGEST_KEY, "airflow", address)
+    assert [r["airflow_user"] for r in office.evidence("hold.added", "hold.refused")[1:]] == [digest, digest]
+    office.told("hold", "add", "--tenant", "4", *WHO)
+    assert office.evidence("hold.added")[-1]["airflow_user"] is None, "from a shell"
+    assert office.told("verify")["sound"]
+
+
+def test_the_form_names_a_tenant_by_digest_whether_living_or_archived(office: Office) -> None:
+    digest = office.run("hold", "digest", "tenants:4")[1].strip()
+    by_key = run({**FORM, "tenant": "4"})
+    living = run({**FORM, "tenant": digest})
+    assert {k: v for k, v in living.items() if k != "hold"} == {k: v for k, v in by_key.items() if k != "hold"}
+    for hold in (by_key, living):
+        run({"action": "lift", "hold": hold["hold"]})
+    assert held_in_archive(office) == {}
+    world = office.company.world
+    world.sql("DELETE FROM app.logs WHERE tenant_id = 4; DELETE FROM app.users WHERE tenant_id = 4; DELETE FROM app.tenants WHERE id = 4")
+    gone = run({**FORM, "tenant": digest})
+    assert gone["archived_objects"] == by_key["archived_objects"] and set(gone["keeps"].values()) <= {0}
+    assert [r["tenant"] for r in office.evidence("hold.added")] == ["4", "4", f"digest:{digest}"]
+    assert held_in_archive(office) == {"logs": sum(i % TENANTS == 4 for i in range(LOGS // 2)), "users": 2}
+    assert office.told("verify")["sound"]
+    with pytest.raises(HoldRefused, match="no living tenant and no row of the archive"):
+        run({**FORM, "tenant": "0" * 64})
+
+
+def test_a_tenant_by_digest_keeps_the_rows_that_outlived_it_as_its_key_does(office: Office) -> None:
+    world = office.company.world
+    digest = office.run("hold", "digest", "tenants:4")[1].strip()
+    world.sql("DELETE FROM app.users WHERE tenant_id = 4; DELETE FROM app.tenants WHERE id = 4")
+    world.sql("UPDATE app.logs SET tenant_id = NULL WHERE tenant_id = 5")
+    by_key = office.told("hold", "add", "--tenant", "4", *WHO)
+    by_digest = office.told("hold", "add", "--tenant", f"digest:{digest}", *WHO)
+    assert by_key["keeps"]["logs"] == sum(i % TENANTS == 4 for i in range(LOGS // 2, LOGS))
+    assert by_digest["scope"]["tenant"] == "4"
+    assert (by_digest["keeps"], by_digest["archived"]) == (by_key["keeps"], by_key["archived"])
+    made = run({**FORM, "tenant": digest})
+    assert made["keeps"] == by_key["keeps"] and made["archived_objects"] == by_key["archived"]["objects"]
+
+
+def test_a_person_by_digest_keeps_the_rows_that_outlived_them_as_their_key_does(office: Office) -> None:
+    """Whether the archive has them too or not: one who is in neither the table nor the archive is named by logs alone."""
+    world = office.company.world
+    nobody = 987_654
+    world.sql("ALTER TABLE app.acts ADD user_id bigint")
+    world.sql("INSERT INTO app.acts (id, user_id) VALUES (1, %s), (2, %s), (3, %s), (4, %s), (5, NULL)", [GONE, GONE, nobody, LIVING])
+    source = office.company.folder / "catalog" / "source.yaml"
+    body = yaml.safe_load(source.read_text())
+    acts = body["tables"]["acts"]
+    acts["relations"]["who"] = {"columns": ["user_id"], "to": "users", "may_dangle": True}
+    acts["columns"]["user_id"], acts["persons"] = acts["columns"]["note"], [["who"]]
+    source.write_text(yaml.safe_dump(body, sort_keys=False))
+    for person, acted, archived in ((GONE, 2, 1), (nobody, 1, 0)):
+        by_digest = office.told("hold", "add", "--person", f"users:digest:{digest_of(person)}", *WHO)
+        assert by_digest["scope"]["person"] == ["users", str(person)]
+        assert (by_digest["keeps"]["acts"], by_digest["keeps"]["users"], by_digest["archived"]["objects"]) == (acted, 0, archived)
+        by_key = office.told("hold", "add", "--person", f"users:{person}", *WHO)
+        assert (by_key["keeps"], by_key["archived"]) == (by_digest["keeps"], by_digest["archived"])
+        assert run({**FORM, "person": digest_of(person)})["keeps"] == by_key["keeps"]
+
+
+def test_every_column_by_which_rows_lead_to_a_tenant_or_person_is_looked_through_once() -> None:
+    """Also the last hop of a longer way; not a way that joins the row itself, and not a partition beside its table."""
+    owner = STORE.tables["users"].model_copy(update={"tenant": ("tenants.owner",)})
+    part = STORE.tables["views"].model_copy(update={"partition_of": "views"})
+    longer = STORE.tables["logs"].model_copy(
+        update={"relations": {"who": to("user_id", "users", dangle=True)}, "tenant": ("who", "tenant"), "persons": (("who",),)}
+    )
+    store = STORE.model_copy(update={"tables": {**STORE.tables, "notes": longer, "views_2025": part}})
+    mine = ("tenant_id",)
+    assert set(naming(store, "tenants")) == {("users", mine), ("logs", mine), ("acts", mine), ("uses", mine), ("views", mine)}
+    assert naming(store, "users") == (("notes", ("user_id",)),)
+    alone = STORE.model_copy(update={"tables": {"tenants": STORE.tables["tenants"], "users": owner}})
+    assert naming(alone, "tenants") == ()
+
+
+def test_somebody_with_accounts_at_two_tenants_is_held_by_each_of_them_alone(office: Office) -> None:
+    """What is one person to whoever asks is two rows of `users`, so two keys and two digests."""
+    one, two = 3, 11  # of tenants 3 and 4; both in the archive
+    office.told("hold", "add", "--person", f"users:{one}", *WHO)
+    assert held_in_archive(office) == {"users": 1}
+    office.told("hold", "add", "--person", f"users:{two}", *WHO)
+    assert held_in_archive(office) == {"users": 2}
+    code, _, said = office.run("hold", "add", "--person", f"users:{one}", "--person", f"users:{two}", *WHO)
+    assert code == 2 and "one account" in said, "never the last one alone, in silence"
+
+
 def test_what_the_form_refuses_is_on_record_without_what_was_typed(office: Office) -> None:
     for form in (
         {**FORM, "person": "jeanne.martin@example.org"},
         {**FORM, "tenant": "987654"},
+        {**FORM, "tenant": "jeanne.martin"},
         {**FORM, "email": "jeanne.martin@example.org"},
     ):
         with pytest.raises(HoldRefused):
@@ -191,7 +305,7 @@ def test_what_the_form_refuses_is_on_record_without_what_was_typed(office: Offic
     with pytest.raises(HoldRefused, match="somebody who answers"):
         run({**FORM, "tenant": "4"}, starter=None)
     refused = office.evidence("hold.refused")
-    assert [r["by"] for r in refused] == ["admin", "admin", "admin", None]
+    assert [r["airflow_user"] for r in refused] == ["admin", "admin", "admin", "admin", None]
     assert "martin" not in str(refused) and "987654" not in str(refused)
     assert office.told("hold", "list")["holds"] == []
 

@@ -88,6 +88,20 @@ def test_the_workers_role_does_not_reach_airflow_s_database(home: Home) -> None:
         psycopg.connect(databases.url(home, "lethe_runtime", "airflow"))
 
 
+def test_the_application_s_role_reaches_neither_lethe_s_database_nor_airflow_s(home: Home) -> None:
+    """What a law keeps is out of the application's sight: it cannot connect, and has nothing of it in the database that it owns."""
+    with psycopg.connect(databases.url(home, "spotrak_app", "spotrak")) as connection:
+        assert connection.execute("SELECT current_user, count(*) > 0 FROM app.users").fetchone() == ("spotrak_app", True)
+        assert connection.execute("SELECT to_regnamespace('lethe'), to_regclass('lethe.archive_objects')").fetchone() == (None, None)
+        for other in ("lethe_owner", "lethe_runtime", "lethe_archivist"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                with connection.transaction():
+                    connection.execute(f"SET ROLE {other}")  # type: ignore[arg-type]
+    for database in ("lethe", "airflow"):
+        with pytest.raises(psycopg.OperationalError, match="permission denied"):
+            psycopg.connect(databases.url(home, "spotrak_app", database))
+
+
 def test_no_secret_stands_on_a_command_line(home: Home) -> None:
     state = json.loads((home.folder / "state.json").read_text())
     secrets = [value for key, value in state.items() if key.startswith("secret.")]

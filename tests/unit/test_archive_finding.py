@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from lethe.archive.finding import held_rows, may_hold, named, person_name, rows_naming, short_name, tenant_names
-from lethe.archive.model import ArchivedColumn, Manifest
-from lethe.archive.names import name_of
+from lethe.archive.model import ArchivedColumn, Manifest, NamedBy
+from lethe.archive.names import fingerprint, name_of
 from lethe.catalog.model import Catalog, Store
 from lethe.control.holds import by_digest
-from lethe.errors import HoldRefused
+from lethe.errors import HoldRefused, Uncountable
 from lethe.plan.model import HoldScope
 
 KEY = b"a key of the tests, 32 bytes lon"
@@ -21,7 +21,14 @@ PARIS = "Europe/Paris"
 CATALOG = Catalog(
     purposes={},
     stores=tuple(
-        Store(id=name, kind="postgresql", connection=name, start_of_service=datetime(2015, 1, 1, tzinfo=UTC), tenants=tenants)
+        Store(
+            id=name,
+            kind="postgresql",
+            connection=name,
+            start_of_service=datetime(2015, 1, 1, tzinfo=UTC),
+            tenants=tenants,
+            identities=("users", "leads"),
+        )
         for name, tenants in (("one", "tenants"), ("two", "firms"), ("three", None))
     ),
 )
@@ -69,6 +76,7 @@ def manifest(*, a_day: bool = False) -> Manifest:
         columns=(ArchivedColumn(name="id", source="bigint", kept_as="int64"),),
         persons=tuple(sorted({person(1), person(2)})),
         tenants=tuple(sorted({tenant(7), tenant(8), tenant(7, "firms")})),
+        names=NamedBy(key=fingerprint(KEY), tenants="tenants", identities=("users",)),
         encryption="aws:kms",
     )
 
@@ -156,3 +164,57 @@ def test_a_name_is_the_beginning_of_the_keyed_digest_that_people_are_shown() -> 
     assert person_name(KEY, ("users", by_digest(whole))) == person_name(KEY, ("users", "1")) == short_name(whole) == whole[:32]
     with pytest.raises(HoldRefused):
         short_name("jeanne@example.org")
+
+
+# Names that were made by another key, or by datasets that the catalog calls otherwise today
+
+LATER = CATALOG.model_copy(
+    update={"stores": (CATALOG.stores[0].model_copy(update={"tenants": "firms", "identities": ("accounts", "leads")}),)}
+)
+
+
+def kept_later(key: bytes = KEY, **scope: Any) -> list[int]:
+    return [i for i, held in enumerate(held_rows(TABLE, named([hold(**scope)], key, LATER), manifest())) if held]
+
+
+@pytest.mark.parametrize(
+    ("scope", "rows"),
+    [
+        ({"tenant": "8"}, [1]),  # "tenants" then, "firms" today
+        ({"tenant": "7"}, [0, 3]),
+        ({"tenant": "9"}, []),
+        ({"person": ("accounts", "1")}, [0]),  # "users" then
+        ({"person": ("accounts", "3")}, []),
+    ],
+)
+def test_a_dataset_that_is_called_otherwise_today_is_still_found_by_its_name_of_then(scope: dict[str, Any], rows: list[int]) -> None:
+    assert kept_later(**scope) == rows
+    assert may_hold(named([hold(**scope)], KEY, LATER), manifest()) == bool(rows)
+
+
+def test_the_same_key_of_another_dataset_of_today_is_somebody_else() -> None:
+    both = LATER.model_copy(update={"stores": (LATER.stores[0].model_copy(update={"identities": ("users", "leads")}),)})
+    assert not held_rows(TABLE, named([hold(person=("leads", "1"))], KEY, both), manifest()).any()
+
+
+OTHER = b"another key of the tests, longer"
+
+
+@pytest.mark.parametrize("scope", [{"tenant": "9"}, {"person": ("users", "9")}, {"dataset": "contracts", "tenant": "9"}])
+def test_nobody_is_told_in_an_object_that_was_named_by_another_key(scope: dict[str, Any]) -> None:
+    for judge in (may_hold, lambda holds, told: held_rows(TABLE, holds, told)):
+        with pytest.raises(Uncountable, match="a" * 32):
+            judge(named([hold(**scope)], OTHER, CATALOG), manifest())
+
+
+@pytest.mark.parametrize(
+    ("scope", "rows"),
+    [
+        ({"dataset": "contracts"}, [0, 1, 2, 3]),
+        ({"since": CLOCKS[1]}, [1, 2]),
+        ({"dataset": "invoices", "tenant": "7"}, []),
+        ({"tenant": "7", "since": datetime(2026, 6, 2, tzinfo=UTC)}, []),
+    ],
+)
+def test_what_a_hold_means_without_a_name_is_told_by_any_key(scope: dict[str, Any], rows: list[int]) -> None:
+    assert [i for i, held in enumerate(held_rows(TABLE, named([hold(**scope)], OTHER, CATALOG), manifest())) if held] == rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -81,6 +82,7 @@ def test_docker_compose_takes_the_file(filled: Path) -> None:
         "AIRFLOW_ADMIN_PASSWORD",
         "AIRFLOW_FERNET_KEY",
         "S3_SECRET_KEY",
+        "EVIDENCE_SECRET_KEY",
         "ARCHIVE_SECRET_KEY",
         "LETHE_DIGEST_KEY",
     ],
@@ -110,6 +112,72 @@ def test_every_secret_comes_from_the_env_file_and_is_required(compose: Mapping[s
     found = dict(passwords(compose))
     assert found
     assert [where for where, value in found.items() if not re.search(r"\$\{[A-Z0-9_]+:\?", value)] == []
+
+
+ROOTS = {"S3_ACCESS_KEY": {"objects", "buckets"}, "S3_SECRET_KEY": {"objects", "buckets"}, "POSTGRES_PASSWORD": {"postgres"}}
+"""The keys of the store's and the server's root, and who is given them."""
+
+
+@pytest.mark.parametrize("key", sorted(ROOTS))
+def test_no_worker_holds_the_key_of_a_root(compose: Mapping[str, Any], key: str) -> None:
+    holders = {n for n, s in compose["services"].items() if re.search(rf"\b{key}\b", yaml.safe_dump(s))}
+    assert holders == ROOTS[key]
+    assert not holders & (AIRFLOW_SERVICES | {"init", "airflow-clean", "lethe"})
+
+
+def test_each_connection_to_the_object_store_is_a_user_of_its_own(compose: Mapping[str, Any]) -> None:
+    """Only a person's shell has the user that reads the archive."""
+    found: dict[str, set[tuple[str, str, str]]] = {}
+    for service in AIRFLOW_SERVICES | {"init", "airflow-clean", "lethe"}:
+        for value in variables(compose, service).values():
+            if made := re.fullmatch(r"aws://([^:]+):\$\{(\w+):\?fill in \.env\}@/\?.*bucket=([a-z-]+).*", str(value)):
+                found.setdefault(service, set()).add((made[1], made[2], made[3]))
+    workers = {("lethe-evidence", "EVIDENCE_SECRET_KEY", "lethe"), ("lethe-archive", "ARCHIVE_SECRET_KEY", "lethe-archive")}
+    reading = {("lethe-archive-read", "ARCHIVE_READ_SECRET_KEY", "lethe-archive")}
+    assert found.pop("lethe") == workers | reading
+    assert set(map(frozenset, found.values())) == {frozenset(workers)}
+    assert compose["services"]["worker"]["environment"]["AIRFLOW_CONN_SPOTRAK_S3"] == "${AIRFLOW_CONN_SPOTRAK_S3:?fill in .env}"
+
+
+MC = """#!/usr/bin/env bash
+[[ "$4 $5 $6" == "admin policy create" ]] && cp "$9" "$MADE/$8.policy"
+echo "${@:4}" >> "$MADE/asked"
+"""
+"""In place of MinIO's client: keeps the policies that it is given, and notes what it is asked."""
+
+
+def test_a_user_of_a_bucket_reaches_no_other_and_may_do_no_more_than_its_part(compose: Mapping[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "mc").write_text(MC)
+    (tmp_path / "bin" / "mc").chmod(0o755)
+    (tmp_path / "ca.crt").write_text("")
+    secrets = {name: name for name in compose["services"]["buckets"]["environment"]}
+    given = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "MADE": str(tmp_path), "CERTIFICATES": str(tmp_path), **secrets}
+    subprocess.run(["bash", str(PROJECT / "config" / "buckets.sh")], env=given, check=True, timeout=60)
+
+    may: dict[str, set[str]] = {}
+    reach: dict[str, set[str]] = {}
+    for path in tmp_path.glob("*.policy"):
+        statements = json.loads(path.read_text())["Statement"]
+        assert {s["Effect"] for s in statements} == {"Allow"}
+        may[path.stem] = {action for s in statements for action in s["Action"]}
+        reach[path.stem] = {resource for s in statements for resource in s["Resource"]}
+    evidence, archive = (
+        {"arn:aws:s3:::lethe", "arn:aws:s3:::lethe/*"},
+        {"arn:aws:s3:::lethe-archive", "arn:aws:s3:::lethe-archive/*"},
+    )
+    assert reach == {"lethe-evidence": evidence, "lethe-archive": archive, "lethe-archive-read": archive}
+    assert may["lethe-evidence"] == {"s3:GetBucketLocation", "s3:ListBucket", "s3:PutObject", "s3:GetObject"}
+    assert may["lethe-archive-read"] == {"s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion"}
+    assert {"s3:PutObjectRetention", "s3:DeleteObjectVersion"} <= may["lethe-archive"]
+    everything = set().union(*may.values())
+    assert not {a for a in everything if "*" in a or "Bypass" in a or "DeleteBucket" in a or "PutBucket" in a or "Policy" in a}
+
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert [f"mb --ignore-existing --with-lock objects/{b}" for b in ("lethe", "lethe-archive")] == asked[:2]
+    for user, secret in (("lethe-evidence", "EVIDENCE"), ("lethe-archive", "ARCHIVE"), ("lethe-archive-read", "ARCHIVE_READ")):
+        assert f"admin user add objects {user} {secret}_SECRET_KEY" in asked
+        assert f"admin policy attach objects {user} --user {user}" in asked
 
 
 def test_the_example_names_every_variable_and_gives_no_secret() -> None:

@@ -1,4 +1,5 @@
-"""The form of the DAG `legal_hold`. A person is a keyed digest there, never a name or an address: what is typed stays in Airflow for good."""
+"""The form of the DAG `legal_hold`. A person is a keyed digest there, a tenant a number, a UUID or a keyed digest, never a name or an
+address: what a run was given stays in Airflow as long as the run."""
 
 from __future__ import annotations
 
@@ -14,9 +15,12 @@ ACTIONS = ("add", "lift")
 REASONS = ("litigation", "investigation", "audit", "tax_inspection", "authority_request", "restriction")
 """Those of lethe.control.holds.HoldReason, which a DAG file does not import."""
 
-KEY = r"^[A-Za-z0-9][A-Za-z0-9:._-]{0,127}$"
+DIGEST = r"[0-9a-f]{64}"
+TENANT = rf"^(0|[1-9][0-9]{{0,17}}|[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|{DIGEST})$"
+"""Nothing that a name, an address or a telephone number as people write it (with 0 or + before it) can look like."""
+
 LOGIN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
-PERSON = r"^([0-9a-f]{64}|request-[0-9]{1,12})$"
+PERSON = rf"^({DIGEST}|request-[0-9]{{1,12}})$"
 
 
 def datasets() -> list[str]:
@@ -61,16 +65,19 @@ def fields() -> dict[str, Param]:
         "tenant": Param(
             default=None,
             type=["null", "string"],
-            pattern=KEY,
+            pattern=TENANT,
             title="Tenant",
-            description="Only rows of the tenant with this key, such as 7.",
+            description="Only rows of the tenant with this key: a number such as 7, a UUID in lower case, or the keyed digest that "
+            "`lethe hold digest tenants:7` prints. Never a name, an address or a telephone number.",
         ),
         "person": Param(
             default=None,
             type=["null", "string"],
             pattern=PERSON,
             title="Person",
-            description="Only rows of the person with this keyed digest: 64 hex digits, as `lethe hold digest users:123` prints. Never a name or an address.",
+            description="Only rows of the account with this keyed digest: 64 hex digits, as `lethe hold digest users:123` prints. Never a name or "
+            "an address. Somebody with accounts at two tenants is two keys: add a hold for each. request-N names the person of a request; there "
+            "are no requests yet, so it is refused.",
         ),
         "since": Param(
             default=None,
@@ -91,7 +98,8 @@ def fields() -> dict[str, Param]:
             type=["null", "string"],
             pattern=LOGIN,
             title="Owner",
-            description="Who answers for the hold, or lifts it: a login, never an address. Empty: whoever starts this run.",
+            description="Who answers for the hold, or for lifting it: a login, never an address. Empty: whoever starts this run, whom the ledger "
+            "names in either case.",
         ),
         "hold": Param(
             default=None,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from lethe.airflow.hold_form import ACTIONS, ANY, CHOOSE, KEY, LOGIN, PERSON
+from lethe.airflow.hold_form import ACTIONS, ANY, CHOOSE, DIGEST, LOGIN, PERSON, TENANT
 from lethe.errors import HoldRefused
 
 if TYPE_CHECKING:
@@ -17,24 +17,39 @@ _KNOWN = ("action", "reason", "review_on", "dataset", "tenant", "person", "since
 
 
 def change(context: Any) -> dict[str, Any]:
-    """Adds or lifts the hold of a run's form. A refusal is on record in the ledger, and raised: it never quotes what was typed."""
+    """Adds or lifts the hold of a run's form. A refusal is on record in the ledger, and raised: it never quotes what was typed.
+
+    Each record names the user of Airflow who started the run as `airflow_user`, whoever is typed as the owner: by the login, or by its
+    keyed digest (`digest:`, of dataset `airflow`) where the user's name is none, such as an address.
+    """
     from lethe.airflow.connections import from_airflow
     from lethe.errors import LetheError
     from lethe.evidence.ledger import append
     from lethe.workspace import Workspace
 
     form = dict(context["params"])
-    starter = getattr(context["dag_run"], "triggering_user_name", None)
-    by = starter if starter is not None and re.match(LOGIN, starter) else None
     with Workspace.open(from_airflow) as workspace:
+        user = _user(workspace, getattr(context["dag_run"], "triggering_user_name", None))
         try:
             checked = check(form)
-            return _lift(workspace, checked, by) if checked["action"] == "lift" else _add(workspace, checked, by)
+            return _lift(workspace, checked, user) if checked["action"] == "lift" else _add(workspace, checked, user)
         except LetheError as refused:
             action = form.get("action") if form.get("action") in ACTIONS else None
+            body = {"action": action, "airflow_user": user, "error": type(refused).__name__, "problem": refused.problem}
             with workspace.control.begin() as control:
-                append(control, "hold.refused", {"action": action, "by": by, "error": type(refused).__name__, "problem": refused.problem})
+                append(control, "hold.refused", body)
             raise
+
+
+def _user(workspace: Workspace, starter: str | None) -> str | None:
+    """How evidence names who started the run; None when Airflow names nobody."""
+    from lethe import settings
+    from lethe.control.holds import by_digest
+    from lethe.evidence.record import keyed_digest
+
+    if not starter or re.fullmatch(LOGIN, starter):
+        return starter or None
+    return by_digest(keyed_digest(settings.digest_key(workspace.connections(settings.CONTROL)), "airflow", starter))
 
 
 def check(form: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +69,7 @@ def check(form: Mapping[str, Any]) -> dict[str, Any]:
     if wrong is not None:
         raise HoldRefused(f"`{wrong}` is no text.", fix="Write it as the form says.")
     for name, pattern, fix in (
-        ("tenant", KEY, "Give the tenant's key, such as 7; never a name or an address."),
+        ("tenant", TENANT, "Give the tenant's key, such as 7, or its keyed digest; never a name, an address or a telephone number."),
         ("person", PERSON, "`lethe hold digest users:123` prints the keyed digest; never a name or an address."),
         ("owner", LOGIN, "Give a login such as j.dupont, not an address."),
     ):
@@ -77,16 +92,27 @@ def check(form: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _add(workspace: Workspace, form: Mapping[str, Any], by: str | None) -> dict[str, Any]:
+def _add(workspace: Workspace, form: Mapping[str, Any], user: str | None) -> dict[str, Any]:
+    from lethe.control.holds import by_digest
     from lethe.instants import now
     from lethe.plan.model import HoldScope
     from lethe.retention.holding import hold_person, hold_rows
 
-    scope = HoldScope(id=0, dataset=form["dataset"], tenant=form["tenant"], since=form["since"], until=form["until"])
+    tenant = form["tenant"]
+    if tenant is not None and re.fullmatch(DIGEST, tenant):
+        tenant = by_digest(tenant)
+    scope = HoldScope(id=0, dataset=form["dataset"], tenant=tenant, since=form["since"], until=form["until"])
     if form["person"] is not None:
         scope = scope.model_copy(update={"person": hold_person(workspace, form["person"], scope)})
     added = hold_rows(
-        workspace, scope, reason=form["reason"], owner=form["owner"] or by or "", starts_on=None, review_on=form["review_on"], at=now()
+        workspace,
+        scope,
+        reason=form["reason"],
+        owner=_answers(form, user),
+        starts_on=None,
+        review_on=form["review_on"],
+        at=now(),
+        airflow_user=user,
     )
     return {
         "hold": added.hold.scope.id,
@@ -97,11 +123,16 @@ def _add(workspace: Workspace, form: Mapping[str, Any], by: str | None) -> dict[
     }
 
 
-def _lift(workspace: Workspace, form: Mapping[str, Any], by: str | None) -> dict[str, Any]:
+def _answers(form: Mapping[str, Any], user: str | None) -> str:
+    """Who answers for it: who is typed as the owner, else the user of Airflow; a digest is no login, and is refused as the owner."""
+    return form["owner"] or user or ""
+
+
+def _lift(workspace: Workspace, form: Mapping[str, Any], user: str | None) -> dict[str, Any]:
     from lethe.control.holds import lift_hold
 
     with workspace.control.begin() as control:
-        return {"lifted": lift_hold(control, form["hold"], by=form["owner"] or by or "").scope.id}
+        return {"lifted": lift_hold(control, form["hold"], by=_answers(form, user), airflow_user=user).scope.id}
 
 
 def _read(text: Any, parse: Any, name: str, fix: str) -> Any:

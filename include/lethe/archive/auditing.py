@@ -1,4 +1,4 @@
-"""Is the archive what its manifests say? `lethe_db` against a fresh listing of the bucket, and with `deep` against every byte.
+"""Is the archive what its manifests say? `lethe_db` against the ledger and a fresh listing of the bucket, and with `deep` against every byte.
 
 The manifests are read before and after the listing, so that a purge or an expiry at work beside it is no finding. Objects are named by
 their ids and datasets. Whatever else lies in the bucket is counted and never named: its key could say anything.
@@ -15,12 +15,13 @@ from sqlalchemy import Engine, func, select
 
 from lethe.archive import manifests
 from lethe.archive.bucket import ArchiveBucket, refuse_unfit
-from lethe.archive.differences import ArchiveFinding, Seen, lock, of_object, others, schemas
+from lethe.archive.differences import ArchiveFinding, Seen, lock, of_object, on_record, others, schemas
 from lethe.archive.finding import LIVING
 from lethe.archive.keys import manifest_key, parse
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
 from lethe.archive.reading import ReadingReason, fetch, recorded
+from lethe.archive.witness import Witnessed, at_work, witnessed
 from lethe.control.tables import archive_objects
 from lethe.errors import ArchiveDiffers, NotArchivable
 from lethe.frozen import Frozen
@@ -43,7 +44,7 @@ class ArchiveVerdict(Frozen):
 
 
 def audit_archive(control: Engine, bucket: ArchiveBucket, *, at: datetime, deep: bool = False) -> ArchiveVerdict:
-    """Compares every manifest with the bucket. `control` is lethe_db, `at` now. `deep` reads every object, on record in the ledger.
+    """Compares every manifest with the ledger and the bucket. `control` is lethe_db, `at` now. `deep` reads every object, on record in the ledger.
 
     Raises Uncountable or Unreachable when the bucket cannot be listed: then nothing is known, which is not sound.
     """
@@ -60,7 +61,9 @@ def audit_archive(control: Engine, bucket: ArchiveBucket, *, at: datetime, deep:
         refuse_unfit(posture)
     except NotArchivable as unfit:
         found.append(ArchiveFinding(kind="bucket", text=unfit.problem))
+    said, busy = _said(control)
     for known, manifest in living:
+        found += on_record(known, manifest, said.get(known.id), at, busy=busy)
         found += of_object(known, manifest, seen.get(known.id, Seen()), at)
     present = [(k, m) for k, m in living if k.id in seen and seen[k.id].object]
     found += _locks(bucket, present, lockable=posture.lock, at=at)
@@ -94,6 +97,13 @@ def _ended(control: Engine) -> dict[str, tuple[str, str]]:
         query = select(archive_objects.c.id, archive_objects.c.dataset, archive_objects.c.state)
         query = query.where(archive_objects.c.state.in_(["dropped", "expired", "replaced"]))
         return {row.id: (row.dataset, row.state) for row in book.execute(query)}
+
+
+def _said(control: Engine) -> tuple[dict[str, Witnessed], frozenset[tuple[str, int]]]:
+    """What the ledger has on record, and the runs that may not have done so yet."""
+    with control.connect() as book:
+        busy = at_work(book)
+        return witnessed(book), busy
 
 
 def _listed(bucket: ArchiveBucket) -> tuple[dict[str, Seen], int]:

@@ -43,13 +43,14 @@ class Head(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One version or delete marker of the bucket. `version` is None where the bucket has no versions; a marker has no size."""
+    """One version or delete marker of the bucket. `version` is None where the bucket has no versions; a marker has no size and no etag."""
 
     key: str
     version: str | None
     is_latest: bool
     size: int
     is_marker: bool
+    etag: str | None = None
 
 
 class ArchiveBucket:
@@ -92,7 +93,7 @@ class ArchiveBucket:
             version = _version(answer)
             if retried:
                 self._forget_lost_answers(key, version)
-        return Put(version, str(answer.get("ETag", "")).strip('"'), len(view))
+        return Put(version, _etag(answer) or "", len(view))
 
     def head(self, key: str, version: str | None) -> Head:
         """What the store says about an object. ArchiveDiffers when it is not there."""
@@ -106,7 +107,16 @@ class ArchiveBucket:
 
         NotArchivable when that is not what was asked for: some stores drop the wish in silence.
         """
-        says = self.head(key, version).encryption
+        return self._as_asked(self.head(key, version).encryption)
+
+    def get_encrypted(self, key: str, version: str | None) -> tuple[bytes, str]:
+        """The object's bytes, and how the store says in the same answer that it is encrypted. Raises what `get` and `verify_encryption` raise."""
+        with reading(self.name):
+            answer = self._client.get_object(Bucket=self.name, Key=key, **_of(version))
+            data = answer["Body"].read()
+        return data, self._as_asked(answer.get("ServerSideEncryption"))
+
+    def _as_asked(self, says: str | None) -> str:
         if says is None or says != self.encryption:
             raise NotArchivable(
                 f"The object store of bucket {self.name!r} did not encrypt as asked ({self.encryption}): it says {says or 'nothing'}.",
@@ -248,7 +258,8 @@ class ArchiveBucket:
                 for kind in ("Versions", "DeleteMarkers"):
                     for row in page.get(kind, []):
                         marker = kind == "DeleteMarkers"
-                        yield Listed(row["Key"], _version(row), bool(row["IsLatest"]), 0 if marker else int(row["Size"]), marker)
+                        size, etag = (0, None) if marker else (int(row["Size"]), _etag(row))
+                        yield Listed(row["Key"], _version(row), bool(row["IsLatest"]), size, marker, etag)
 
 
 def _md5(body: bytes) -> str:
@@ -262,6 +273,10 @@ def _of(version: str | None) -> dict[str, str]:
 def _version(answer: Any) -> str | None:
     version = answer.get("VersionId")
     return None if version in {None, "", "null"} else str(version)
+
+
+def _etag(answer: Any) -> str | None:
+    return str(answer.get("ETag") or "").strip('"') or None
 
 
 def _retried(answer: Any) -> bool:

@@ -14,13 +14,17 @@ from lethe.archive.bucket import Listed
 from lethe.archive.keys import manifest_key
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
+from lethe.archive.witness import Witnessed
 from lethe.frozen import Frozen
 
 SETTLED = timedelta(hours=1)
 """An object is announced, stored, confirmed and sealed within a batch, which takes seconds. After this it is not at work, but left."""
 
+UNWITNESSED = timedelta(days=1)
+"""So long may a run that is at work have made an object without having put it on record."""
+
 Kind = Literal[
-    "bucket", "missing", "deleted", "tampered", "no manifest", "not sealed", "not locked", "unlocked early", "locked too long",
+    "bucket", "missing", "deleted", "tampered", "not on record", "no manifest", "not sealed", "not locked", "unlocked early", "locked too long",
     "left over", "left behind", "not ours", "schema",
 ]  # fmt: skip
 
@@ -59,6 +63,8 @@ def of_object(known: Known, manifest: Manifest, seen: Seen, at: datetime) -> Ite
         )
     elif mine[0].size != manifest.size:
         yield finding("tampered", f"has {mine[0].size} bytes where its manifest says {manifest.size}.")
+    elif mine[0].etag and manifest.etag and mine[0].etag != manifest.etag:
+        yield finding("tampered", "has other bytes than were written, as many as before: the store's tag of them is another.")
     others = [e for e in seen.object if e not in mine]
     if any(e.is_marker for e in others):
         yield finding("deleted", "was deleted: a delete marker lies over it.")
@@ -73,6 +79,21 @@ def of_object(known: Known, manifest: Manifest, seen: Seen, at: datetime) -> Ite
             )
     elif not any(e.is_latest and not e.is_marker and e.key == manifest_key(known.key) for e in seen.manifest):
         yield finding("no manifest", "has no manifest beside it.")
+
+
+def on_record(
+    known: Known, manifest: Manifest, said: Witnessed | None, at: datetime, *, busy: frozenset[tuple[str, int]]
+) -> Iterator[ArchiveFinding]:
+    """What the ledger says about one living object. `busy`: the runs that delete now, which put what they archive on record when they are done."""
+    name = f"Archive object {known.id} of {manifest.dataset}"
+    if said is None:
+        age = at - known.announced_at
+        if age > UNWITNESSED or (age > SETTLED and (known.plan, known.attempt) not in busy):
+            text = f"{name} is not in the ledger: nothing says that Lethe made it so."
+            yield ArchiveFinding(kind="not on record", text=text, dataset=manifest.dataset, object=known.id)
+    elif said.disputed or (said.sha256, said.rows) != (manifest.sha256, known.rows) or manifest.rows != known.rows:
+        text = f"{name} is not what the ledger says: its manifest was changed after it was made."
+        yield ArchiveFinding(kind="tampered", text=text, dataset=manifest.dataset, object=known.id)
 
 
 def lock(known: Known, manifest: Manifest, until: datetime | None, at: datetime) -> Iterator[ArchiveFinding]:

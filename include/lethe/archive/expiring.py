@@ -9,7 +9,7 @@ import hashlib
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
@@ -52,13 +52,18 @@ def due(connection: Connection, predicate: ExpiryPredicate, bucket: str) -> tupl
     mine = (objects.c.dataset == predicate.dataset) & (objects.c.law == predicate.law) & objects.c.state.in_(LIVING)
     query = select(objects.c.id).where(mine, objects.c.expires_at <= predicate.as_of).order_by(objects.c.expires_at, objects.c.id)
     found = manifests.of_ids(connection, list(connection.scalars(query)))
-    elsewhere = sum(k.bucket != bucket for k in found)
+    refuse_elsewhere(found, bucket)
+    return found
+
+
+def refuse_elsewhere(found: Iterable[Known], bucket: str) -> None:
+    """Uncountable when an object was written to another bucket than this one: what is missing here may lie there."""
+    elsewhere = [k for k in found if k.bucket != bucket]
     if elsewhere:
         raise Uncountable(
-            f"{elsewhere} archive objects of {predicate.dataset!r} lie in another bucket than {bucket!r}.",
+            f"{len(elsewhere)} archive objects of {elsewhere[0].dataset!r} lie in another bucket than {bucket!r}.",
             fix="Name the bucket that they were written to in the connection archive_s3, or move them and correct their manifests.",
         )
-    return found
 
 
 def key64_of(number: str) -> int:
@@ -88,11 +93,14 @@ class Judge:
     holds: Sequence[NamedHold]
 
     def opened(self, connection: Connection, predicate: ExpiryPredicate) -> frozenset[str]:
-        """The ids of those that may hold rows which a hold keeps: the others need not be opened."""
-        return frozenset(holding(connection, self.holds, dataset=predicate.dataset, law=predicate.law))
+        """The ids of the due objects that may have rows which a hold keeps: the others need not be opened.
+
+        Raises Uncountable, with its id, when a hold names somebody and the names in one were made by another key.
+        """
+        return frozenset(holding(connection, self.holds, dataset=predicate.dataset, law=predicate.law, due=predicate.as_of))
 
     def read(self, known: Known) -> Judged:
-        """Opens an object and judges its rows. ArchiveDiffers, with its id, when it is not what its manifest says."""
+        """Opens an object and judges its rows. ArchiveDiffers, with its id, when it is not what its manifest says; Uncountable as `opened`."""
         manifest = _manifest(known)
         rows = from_parquet(read(self.bucket, known))
         kept = held_rows(rows, self.holds, manifest)
@@ -169,6 +177,7 @@ def rewritten(known: Known, rows: pa.Table, *, plan: Plan, attempt: int, step: S
         "persons": tuple(_distinct(pc.list_flatten(rows[PERSONS]))),
         "tenants": tuple(_distinct(rows[TENANT])),
         "encryption": None,
+        "etag": None,
         "replaces": old.id,
     }
     return Prepared(manifest=old.model_copy(update=changes), data=data)

@@ -7,8 +7,7 @@ A hold means here what it means in a database (`stores/postgres/holds.py`): ever
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -16,17 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, false, or_, select
 
 from lethe.archive.manifests import Known, of_ids
-from lethe.archive.model import CLOCK, PERSONS, TENANT, Manifest, State
-from lethe.archive.names import LENGTH, name_of
-from lethe.catalog.model import Catalog
-from lethe.control.holds import digest_of_key
+from lethe.archive.model import CLOCK, PERSONS, TENANT, Manifest, NamedBy, State
+from lethe.archive.names import LENGTH
+from lethe.archive.naming import NamedHold, Whom, named, other_key, person_name, refuse_unlike, tenant_names
 from lethe.control.tables import archive_objects as objects
 from lethe.control.tables import archive_subjects as subjects
 from lethe.errors import HoldRefused
-from lethe.plan.model import HoldScope
+
+__all__ = [
+    "LIVING", "NamedHold", "Whom", "find", "held_rows", "holding", "made_by", "may_hold", "named", "named_otherwise", "person_name",
+    "rows_naming", "short_name", "tenant_names",
+]  # fmt: skip
 
 Mask = npt.NDArray[np.bool_]
 LIVING: tuple[State, ...] = ("confirmed", "sealed")
@@ -35,66 +37,30 @@ LIVING: tuple[State, ...] = ("confirmed", "sealed")
 _DIGEST = re.compile(rf"^[0-9a-f]{{{LENGTH}}}([0-9a-f]{{{64 - LENGTH}}})?$")
 
 
-@dataclass(frozen=True, kw_only=True)
-class NamedHold:
-    """A hold as the archive can match it: names (keyed digests) instead of keys. None: it does not ask for that.
-
-    `tenants`: the names that its tenant's key has, one for each store's dataset of tenants, since a hold names a tenant of any store.
-    """
-
-    id: int
-    dataset: str | None = None
-    tenants: frozenset[str] | None = None
-    person: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-def named(holds: Iterable[HoldScope], digest_key: bytes, catalog: Catalog) -> tuple[NamedHold, ...]:
-    """The holds by names. Raises EvidenceRefused when one names a person or tenant and there is no usable key for digests. Pure."""
-    return tuple(
-        NamedHold(
-            id=h.id,
-            dataset=h.dataset,
-            tenants=None if h.tenant is None else tenant_names(digest_key, h.tenant, catalog),
-            person=None if h.person is None else person_name(digest_key, h.person),
-            since=h.since,
-            until=h.until,
-        )
-        for h in holds
-    )
-
-
-def person_name(digest_key: bytes, person: tuple[str, str]) -> str:
-    """The archive's name of a person: of an identity dataset and a key, or of a key that is written as `digest:` and its digest."""
-    given = digest_of_key(person[1])
-    return given[:LENGTH] if given is not None else name_of(digest_key, *person)
-
-
-def tenant_names(digest_key: bytes, tenant: str, catalog: Catalog) -> frozenset[str]:
-    """The archive's names of a tenant's key, in whichever store."""
-    return frozenset(name_of(digest_key, s.tenants, tenant) for s in catalog.stores if s.tenants)
-
-
 def may_hold(holds: Sequence[NamedHold], manifest: Manifest) -> bool:
     """May a hold keep a row of this object? False is certain; True needs a look at its rows (`held_rows`). Pure.
 
-    `manifest` is a full one, with persons and tenants (`manifests.full`).
+    `manifest` is a full one, with persons and tenants (`manifests.full`). Uncountable, with its id, as `held_rows`.
     """
+    refuse_unlike(holds, manifest)
     return any(_may(h, manifest) for h in holds)
 
 
 def _may(hold: NamedHold, manifest: Manifest) -> bool:
     return (
         hold.dataset in (None, manifest.dataset)
-        and (hold.person is None or hold.person in manifest.persons)
-        and (hold.tenants is None or not hold.tenants.isdisjoint(manifest.tenants))
+        and ((persons := hold.persons_in([manifest.names])) is None or not persons.isdisjoint(manifest.persons))
+        and ((tenants := hold.tenants_in([manifest.names])) is None or not tenants.isdisjoint(manifest.tenants))
         and (hold.since is None or hold.since < manifest.expires_at)  # a row's clock lies before its expiry
     )
 
 
 def held_rows(table: pa.Table, holds: Sequence[NamedHold], manifest: Manifest) -> Mask:
-    """For each row of an object, does a hold keep it? `table` has Lethe's own columns of the object, in its order. Pure."""
+    """For each row of an object, does a hold keep it? `table` has Lethe's own columns of the object, in its order. Pure.
+
+    Raises Uncountable, with its id, when a hold names somebody and the names in the object were made by another key.
+    """
+    refuse_unlike(holds, manifest)
     kept: Mask = np.zeros(table.num_rows, dtype=np.bool_)
     for hold in holds:
         if hold.dataset in (None, manifest.dataset):
@@ -116,10 +82,10 @@ def rows_naming(table: pa.Table, *, persons: Collection[str] = (), tenants: Coll
 
 def _rows_of(table: pa.Table, hold: NamedHold, manifest: Manifest) -> Mask:
     kept: Mask = np.ones(table.num_rows, dtype=np.bool_)
-    if hold.person is not None:
-        kept &= rows_naming(table, persons=(hold.person,))
-    if hold.tenants is not None:
-        kept &= rows_naming(table, tenants=hold.tenants)
+    if (persons := hold.persons_in([manifest.names])) is not None:
+        kept &= rows_naming(table, persons=persons)
+    if (tenants := hold.tenants_in([manifest.names])) is not None:
+        kept &= rows_naming(table, tenants=tenants)
     if hold.since is None and hold.until is None:
         return kept
     begins = table[CLOCK].cast(pa.timestamp("us", "UTC"))
@@ -180,34 +146,73 @@ def holding(
     *,
     dataset: str | None = None,
     law: str | None = None,
+    due: datetime | None = None,
     states: Sequence[State] = LIVING,
+    unsure: bool = False,
 ) -> dict[str, int]:
-    """The objects in which a hold may keep rows, with how many rows each has (an upper bound); of a dataset and law when given.
+    """The objects in which a hold may keep rows, with how many rows each has (an upper bound); of a dataset and law when given, and of
+    those whose period is over at `due`.
 
-    An object that is not in it has no held row. Asks `lethe_db` once; opens nothing.
+    An object that is not in it has no held row. Opens nothing. Where a hold names somebody and the names in an object were made by another
+    key, Uncountable is raised with its id; `unsure` counts it instead: a hold may keep rows of it.
     """
     if not holds:
         return {}
-    query = _living(dataset, law, states).where(or_(false(), *(_asked(h) for h in holds)))
+    among = _among(dataset, law, due, states)
+    unlike = or_(false(), *(_unlike(h) for h in holds if h.key is not None))
+    made: tuple[NamedBy, ...] = ()
+    if any(h.key is not None for h in holds):
+        if not unsure and (others := _ids(connection, and_(among, unlike))):
+            raise other_key(others)
+        made = _made(connection, among)
+    asked = or_(unlike, *(_asked(h, made) for h in holds))
+    query = select(objects.c.id, objects.c.rows).where(among, asked).order_by(objects.c.announced_at, objects.c.id)
     return {row.id: row.rows for row in connection.execute(query)}
 
 
-def _living(dataset: str | None, law: str | None, states: Sequence[State]) -> Select[tuple[str, int]]:
-    query = select(objects.c.id, objects.c.rows).where(objects.c.state.in_(list(states))).order_by(objects.c.announced_at, objects.c.id)
-    for column, wanted in ((objects.c.dataset, dataset), (objects.c.law, law)):
-        query = query if wanted is None else query.where(column == wanted)
-    return query
+def made_by(connection: Connection, *, dataset: str | None = None, law: str | None = None) -> tuple[NamedBy, ...]:
+    """Each way in which names were made in the living objects, of a dataset and law when given."""
+    return _made(connection, _among(dataset, law, None, LIVING))
 
 
-def _asked(hold: NamedHold) -> ColumnElement[bool]:
-    conditions: list[ColumnElement[bool]] = [objects.c.state.is_not(None)]
-    if hold.dataset is not None:
-        conditions.append(objects.c.dataset == hold.dataset)
-    for kind, names in (("person", None if hold.person is None else [hold.person]), ("tenant", hold.tenants)):
+def named_otherwise(connection: Connection, key: str, *, dataset: str | None = None, law: str | None = None) -> tuple[str, ...]:
+    """The living objects whose names were made by another key than that of this fingerprint: nobody can be found in them. Oldest first."""
+    return _ids(connection, and_(_among(dataset, law, None, LIVING), _KEY.is_distinct_from(key)))
+
+
+_KEY = objects.c.manifest["names"]["key"].astext
+
+
+def _among(dataset: str | None, law: str | None, due: datetime | None, states: Sequence[State]) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = [objects.c.state.in_(list(states))]
+    conditions += [column == wanted for column, wanted in ((objects.c.dataset, dataset), (objects.c.law, law)) if wanted is not None]
+    return and_(*conditions, *([] if due is None else [objects.c.expires_at <= due]))
+
+
+def _ids(connection: Connection, which: ColumnElement[bool]) -> tuple[str, ...]:
+    return tuple(connection.scalars(select(objects.c.id).where(which).order_by(objects.c.announced_at, objects.c.id)))
+
+
+def _made(connection: Connection, among: ColumnElement[bool]) -> tuple[NamedBy, ...]:
+    found = connection.scalars(select(objects.c.manifest["names"]).where(among).distinct())
+    return tuple(NamedBy.model_validate(each) for each in found if each is not None)
+
+
+def _unlike(hold: NamedHold) -> ColumnElement[bool]:
+    """What `naming.unlike` says, asked of `lethe_db`."""
+    return and_(_KEY.is_distinct_from(hold.key), *_bounds(hold))
+
+
+def _bounds(hold: NamedHold) -> list[ColumnElement[bool]]:
+    dataset = [] if hold.dataset is None else [objects.c.dataset == hold.dataset]
+    return dataset + ([] if hold.since is None else [objects.c.expires_at > hold.since])
+
+
+def _asked(hold: NamedHold, made: Sequence[NamedBy]) -> ColumnElement[bool]:
+    conditions: list[ColumnElement[bool]] = [objects.c.state.is_not(None), *_bounds(hold)]
+    for kind, names in (("person", hold.persons_in(made)), ("tenant", hold.tenants_in(made))):
         if names is not None:
             digests = [bytes.fromhex(n) for n in names]
             mine = select(subjects.c.object).where(subjects.c.digest.in_(digests), subjects.c.kind == kind)
             conditions.append(objects.c.id.in_(mine))
-    if hold.since is not None:
-        conditions.append(objects.c.expires_at > hold.since)
     return and_(*conditions)

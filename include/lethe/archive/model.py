@@ -28,6 +28,14 @@ class ArchivedColumn(Frozen):
     kept_as: str = Field(description="As Arrow prints it, such as int64, string, timestamp[us, tz=UTC].")
 
 
+class NamedBy(Frozen):
+    """How the names in an object were made: a person or tenant can be told in it by the same key and datasets alone."""
+
+    key: str = Field(pattern=r"^[0-9a-f]{16}$", description="Fingerprint of the key for digests (`archive.names.fingerprint`).")
+    tenants: Id | None = Field(description="The dataset of its store's tenants, as the catalog called it.")
+    identities: tuple[Id, ...] = Field(description="The datasets of its persons, as the catalog called them.")
+
+
 class Manifest(Frozen):
     """What one archive object is: stored in `lethe_db`, and beside the object as `_<id>.manifest.json`.
 
@@ -58,7 +66,9 @@ class Manifest(Frozen):
     columns: tuple[ArchivedColumn, ...]
     persons: tuple[str, ...]
     tenants: tuple[str, ...]
+    names: NamedBy
     encryption: str | None = Field(description="What the store said on reading its head: aws:kms, AES256, or None.")
+    etag: str | None = Field(default=None, description="The store's tag of the bytes, as it answered the upload; its listing has the same.")
     replaces: str | None = Field(default=None, description="The object that this one was rewritten from: only held rows are left in it.")
 
     @property

@@ -27,17 +27,20 @@ def seal(
     at: datetime,
     point: Point = lambda name: None,
 ) -> None:
-    """Seals confirmed objects, one after the other. `lockable`: the bucket has object lock. `at` is now, aware; an object whose expiry is not
+    """Seals confirmed objects, and locks sealed ones, one after the other. `lockable`: the bucket has object lock. `at` is now, aware; an object whose expiry is not
     after it gets no lock.
 
     Raises what the bucket raises; what was sealed before stays sealed.
     """
     for known in objects:
+        if known.state == "sealed" and not lockable:
+            continue
         with control.connect() as book:
             manifest = manifests.full(book, known)
-        point("archive.manifest.before")
-        bucket.put(manifest_key(manifest.key), manifest.to_json())
-        point("archive.manifest.after")
+        if known.state != "sealed":
+            point("archive.manifest.before")
+            bucket.put(manifest_key(manifest.key), manifest.to_json())
+            point("archive.manifest.after")
         until = None
         if lockable and manifest.expires_at > at:
             point("archive.lock.before")

@@ -12,13 +12,20 @@ import typer
 from lethe.cli.output import AsJson, print_json, print_table, say
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from lethe.archive.model import Manifest
     from lethe.archive.reading import Give, Wanted
     from lethe.workspace import Workspace
 
 archive = typer.Typer(help="What a law keeps: what there is, who is in it, and reading it for a reason.", no_args_is_help=True)
 
-Person = Annotated[str | None, typer.Option(help="DATASET:KEY, such as users:123; never a name or an address.")]
+Person = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An account as DATASET:KEY, such as users:123; never a name or an address. Somebody with accounts at two tenants is two: name each."
+    ),
+]
 Tenant = Annotated[str | None, typer.Option(help="A tenant's key.")]
 
 
@@ -39,20 +46,28 @@ def list_(as_json: AsJson = False) -> None:
 
 @archive.command()
 def find(person: Person = None, tenant: Tenant = None, as_json: AsJson = False) -> None:
-    """Says in which objects a person or tenant is. Opens none of them, so it does not tell how many of their rows are theirs."""
+    """Says in which objects a person or tenant is. Opens none of them, so it does not tell how many of their rows are theirs.
+
+    Fails, after what it found, when there are objects in which nobody can be found: their names were made by another key than today's.
+    """
     from lethe.archive.finding import find as find_objects
+    from lethe.archive.finding import named_otherwise
+    from lethe.archive.naming import other_key
     from lethe.workspace import Workspace
 
     with Workspace.open() as workspace:
-        names = _names(workspace, person, tenant)
         with workspace.control.connect() as connection:
+            names = _names(workspace, connection, person, tenant)
             found = [k.manifest for k in find_objects(connection, names) if k.manifest is not None]
+            others = named_otherwise(connection, _fingerprint(workspace))
     if as_json:
         told = [{"id": m.id, "dataset": m.dataset, "law": m.law, "expires_on": m.expires_on, "rows_in_all": m.rows} for m in found]
         print_json({"objects": told})
-        return
-    rows = [(m.id, m.dataset, m.law, m.expires_on, m.rows) for m in found]
-    print_table("Objects", ("id", "dataset", "law", "expires", "rows in all"), rows)
+    else:
+        rows = [(m.id, m.dataset, m.law, m.expires_on, m.rows) for m in found]
+        print_table("Objects", ("id", "dataset", "law", "expires", "rows in all"), rows)
+    if others:
+        raise other_key(others)
 
 
 @archive.command()
@@ -74,7 +89,9 @@ def read(
     """
     from lethe import settings
     from lethe.archive.bucket import ArchiveBucket
+    from lethe.archive.finding import named_otherwise
     from lethe.archive.handing import FORMATS, Folder, Printed, about, plain_rows, theirs
+    from lethe.archive.naming import other_key
     from lethe.archive.reading import read as read_archive
     from lethe.errors import ReadingRefused
     from lethe.instants import now
@@ -86,7 +103,10 @@ def read(
     printed: list[dict[str, Any]] = []
     with Workspace.open() as workspace:
         engine = workspace.engine(settings.ARCHIVIST, CONTROL_OPTIONS)
-        wanted = _wanted(workspace, dataset, law, person, tenant)
+        with engine.connect() as connection:
+            wanted = _wanted(workspace, connection, dataset, law, person, tenant)
+            key = _fingerprint(workspace) if wanted.names is not None else ""
+            others = named_otherwise(connection, key, dataset=dataset, law=law) if key else ()
         bucket = ArchiveBucket.of(workspace.connections(settings.ARCHIVE_READER))
         folder = Folder(out, form) if out is not None else None
 
@@ -102,24 +122,38 @@ def read(
         print_json({"objects": returned.objects, "rows": returned.rows, **({} if out else {"archive": printed})})
     elif out is not None:
         say(f"{returned.rows} rows of {returned.objects} objects are in the folder. Delete it once it has served its reason.")
+    if others:
+        raise other_key(others)
 
 
-def _wanted(workspace: Workspace, dataset: str, law: str | None, person: str | None, tenant: str | None) -> Wanted:
+def _wanted(
+    workspace: Workspace, connection: Connection, dataset: str, law: str | None, person: Sequence[str] | None, tenant: str | None
+) -> Wanted:
     from lethe.archive.reading import Wanted
 
-    names = _names(workspace, person, tenant) if person or tenant else None
+    names = _names(workspace, connection, person, tenant) if person or tenant else None
     return Wanted(dataset=dataset, law=law, persons=names if person else None, tenants=names if tenant else None)
 
 
-def _names(workspace: Workspace, person: str | None, tenant: str | None) -> frozenset[str]:
+def _names(workspace: Workspace, connection: Connection, person: Sequence[str] | None, tenant: str | None) -> frozenset[str]:
     from lethe import settings
-    from lethe.archive.finding import person_name, tenant_names
+    from lethe.archive import naming
+    from lethe.archive.finding import made_by
     from lethe.cli.hold import subject_of
     from lethe.errors import ReadingRefused
 
-    if (person is None) == (tenant is None):
+    if bool(person) == (tenant is not None):
         raise ReadingRefused("Name a person or a tenant, not both.", fix="--person users:123, or --tenant 7.")
     key = settings.digest_key(workspace.connections(settings.CONTROL))
-    if person is not None:
-        return frozenset({person_name(key, subject_of(person, workspace))})
-    return tenant_names(key, tenant or "", workspace.catalog)
+    made = made_by(connection)
+    if person:
+        found = [naming.person(key, subject_of(each, workspace), workspace.catalog) for each in person]
+        return frozenset().union(*(whom.names(d for m in made for d in m.identities) for whom in found))
+    return naming.tenant(key, tenant or "", workspace.catalog).names(m.tenants for m in made)
+
+
+def _fingerprint(workspace: Workspace) -> str:
+    from lethe import settings
+    from lethe.archive.names import fingerprint
+
+    return fingerprint(settings.digest_key(workspace.connections(settings.CONTROL)))

@@ -23,11 +23,12 @@ hold = typer.Typer(help="Legal holds and restrictions: what keeps a row that is 
 def add(
     reason: Annotated[str, typer.Option(help="litigation, investigation, audit, tax_inspection, authority_request, restriction.")],
     dataset: Annotated[str | None, typer.Option(help="A dataset of the catalog.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="A tenant's key.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="A tenant's key, or digest:DIGEST for one whom only the archive has.")] = None,
     person: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="DATASET:KEY, such as users:123, or DATASET:digest:DIGEST for a person whom only the archive has; never a name or an address."
+            help="One account as DATASET:KEY, such as users:123, or DATASET:digest:DIGEST for a person whom only the archive has; never a name "
+            "or an address. Somebody with accounts at two tenants is two: add a hold for each."
         ),
     ] = None,
     since: Annotated[str | None, typer.Option(help="Rows whose clock is at or after this instant, with its zone.")] = None,
@@ -44,11 +45,14 @@ def add(
     Refused when it would keep nothing: a dataset that does not lead to what it names, a key that no row has, here or in the archive.
     Prints what it keeps now.
     """
+    from lethe.errors import HoldRefused
     from lethe.instants import now
     from lethe.plan.model import HoldScope
     from lethe.retention.holding import hold_rows
     from lethe.workspace import Workspace
 
+    if person and len(person) > 1:
+        raise HoldRefused("A hold names one account: everything it gives must match.", fix="Add a hold for each. Nothing was held.")
     with Workspace.open() as workspace:
         added = hold_rows(
             workspace,
@@ -56,7 +60,7 @@ def add(
                 id=0,
                 dataset=dataset,
                 tenant=tenant,
-                person=subject_of(person, workspace) if person else None,
+                person=subject_of(person[0], workspace) if person else None,
                 since=_instant(since, "--since"),
                 until=_instant(until, "--until"),
             ),

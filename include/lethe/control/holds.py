@@ -83,11 +83,13 @@ def add_hold(
     since: datetime | None = None,
     until: datetime | None = None,
     catalog: Catalog,
+    airflow_user: str | None = None,
     at: datetime | None = None,
 ) -> Hold:
     """Adds a hold and its evidence in the caller's transaction, after the batches that run now are over.
 
-    `person` is an identity dataset and a key. Raises what `check_hold` raises. Whether the keys are there, only their store knows
+    `person` is an identity dataset and a key. `airflow_user` is who did it in Airflow, None from a shell; it goes into the evidence beside
+    the owner, who may be somebody else. Raises what `check_hold` raises. Whether the keys are there, only their store knows
     (`retention/holding.py`).
     """
     at = at or now()
@@ -121,13 +123,15 @@ def add_hold(
         "owner": owner,
         "starts_on": starts_on.isoformat(),
         "review_on": review_on.isoformat() if review_on else None,
+        "airflow_user": airflow_user,
     }
     append(connection, "hold.added", body, run=f"hold:{hold_id}", at=at)
     return hold_of(connection, hold_id)
 
 
 def by_digest(digest: str) -> str:
-    """How a hold names a person whom no live row has: by the keyed digest, of 32 or 64 hex digits. It keeps rows of the archive only."""
+    """How a hold names a person or a tenant whom no live row has: by the keyed digest, of 32 or 64 hex digits. It keeps rows of the archive
+    only."""
     return f"{_BY_DIGEST}{digest}"
 
 
@@ -142,15 +146,19 @@ def person_digest(digest_key: bytes, person: tuple[str, str]) -> str:
     return digest_of_key(person[1]) or keyed_digest(digest_key, *person)
 
 
-def lift_hold(connection: Connection, hold_id: int, *, by: str, at: datetime | None = None) -> Hold:
-    """Lifts a hold, with its evidence; UnknownName when there is none, HoldRefused when it is lifted already or `by` is no login."""
+def lift_hold(connection: Connection, hold_id: int, *, by: str, airflow_user: str | None = None, at: datetime | None = None) -> Hold:
+    """Lifts a hold, with its evidence; UnknownName when there is none, HoldRefused when it is lifted already or `by` is no login.
+
+    `airflow_user` is who did it in Airflow, None from a shell; `by` is who answers for it.
+    """
     at = at or now()
     _check_login(by)
     hold = hold_of(connection, hold_id)
     lifted = holds.update().where(holds.c.id == hold_id, holds.c.lifted_at.is_(None)).values(lifted_at=at, lifted_by=by)
     if connection.execute(lifted).rowcount != 1:
         raise HoldRefused(f"Hold {hold_id} is lifted already.", fix="`lethe hold list --all` shows when and by whom.")
-    append(connection, "hold.lifted", {"hold": hold_id, "by": by, "reason": hold.reason.value}, run=f"hold:{hold_id}", at=at)
+    body = {"hold": hold_id, "by": by, "reason": hold.reason.value, "airflow_user": airflow_user}
+    append(connection, "hold.lifted", body, run=f"hold:{hold_id}", at=at)
     return hold_of(connection, hold_id)
 
 
@@ -206,7 +214,7 @@ def check_hold(scope: HoldScope, *, reason: str, owner: str, starts_on: date, re
         raise HoldRefused(
             "A tenant or person is named by a key of its dataset, never by a name or an address.", fix="Give the key, such as 123."
         )
-    if scope.person and scope.person[1].startswith(_BY_DIGEST) and digest_of_key(scope.person[1]) is None:
+    if any(key is not None and key.startswith(_BY_DIGEST) and digest_of_key(key) is None for key in keys):
         raise HoldRefused("That is no keyed digest.", fix="`lethe hold digest DATASET:KEY` prints one: 64 hex digits.")
     if review_on is not None and review_on < starts_on:
         raise HoldRefused("A hold's review date lies before its start.", fix="Give a review date on or after the start.")

@@ -128,5 +128,10 @@ def finished_runs(connection: Connection) -> Iterator[Done]:
             yield Done(as_of=as_of, policy_version=version, rules=frozenset(rules), finished_at=at, outcome=outcome)
 
 
+def finished_expiries(connection: Connection) -> Iterator[Done]:
+    """Those of the archive's expiry: their rules are the ids of their steps (`plan.expiry`)."""
+    return (run for run in finished_runs(connection) if run.rules and all(r.startswith("expiry-") for r in run.rules))
+
+
 def _run(row: Row[tuple[object, ...]]) -> Run:
     return Run(**row._mapping)

@@ -23,16 +23,16 @@ from lethe import settings
 from lethe.archive import manifests, sealing
 from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.manifests import Known
-from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, Manifest
-from lethe.archive.names import names_of, person_lists
+from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, Manifest, NamedBy
+from lethe.archive.names import fingerprint, names_of, person_lists
 from lethe.archive.posture import refuse_unfit
 from lethe.archive.write import Prepared, by_expiry, compare, over, prepare
-from lethe.errors import LetheError
+from lethe.errors import LetheError, ObjectErrors, Uncountable
 from lethe.plan.model import HoldScope, Predicate, Step
 from lethe.plan.order import table_name, visited
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
-from lethe.purge.sources import Sources
+from lethe.purge.sources import Sources, durably
 from lethe.stores.postgres import taking
 from lethe.stores.postgres.archived import Projected, as_kept, projection
 from lethe.stores.postgres.arrow import ArrowReader
@@ -92,9 +92,7 @@ class Archiver:
     # Inside a batch
 
     def ready(self, holds: Sequence[HoldScope]) -> None:
-        """Before a batch's transaction begins: this thread has a session that reads, with these holds, and nothing announced. (What an
-        earlier batch in doubt left is settled at the end of the group.)"""
-        self._pending.clear()
+        """Before a batch's transaction begins: this thread has a session that reads, with these holds."""
         if getattr(self._mine, "reader", None) is None:
             with self._lock:
                 self._mine.reader = self._idle.pop() if self._idle else None
@@ -105,7 +103,8 @@ class Archiver:
         self._mine.reader.with_holds(holds)
 
     def rest(self) -> None:
-        """After a batch: another thread may have this one's session."""
+        """After a batch: another thread may have this one's session, and what its rows took in memory is given back."""
+        pa.default_memory_pool().release_unused()
         reader, self._mine.reader = getattr(self._mine, "reader", None), None
         if reader is not None:
             with self._lock:
@@ -141,8 +140,14 @@ class Archiver:
             expires, is_over = over(found[taking.DAY].combine_chunks(), target.step.archive, target.step.predicate)
             kept = ~is_over
             if kept.any():
-                rows = self._rows(found, reading, projected, tenants).filter(pa.array(kept))
-                stored = self._keep(rows, expires[kept], projected, target.step)
+                rows = self._rows(found, reading, projected, tenants)
+                rows = rows if kept.all() else rows.filter(pa.array(kept))
+                named = NamedBy(
+                    key=fingerprint(self.ctx.digest_key),
+                    tenants=target.store.tenants,
+                    identities=tuple(sorted(set(reading.identities))),
+                )
+                stored = self._keep(rows, expires[kept], projected, target.step, named)
         young = found[taking.KEY].filter(found[taking.YOUNG])
         return Taken(
             rows=found.num_rows,
@@ -177,17 +182,18 @@ class Archiver:
             kept = kept.append_column(pa.field(name, values.type), values)
         return kept
 
-    def _keep(self, rows: pa.Table, expires: np.ndarray, projected: Sequence[Projected], step: Step) -> tuple[str, ...]:
+    def _keep(self, rows: pa.Table, expires: np.ndarray, projected: Sequence[Projected], step: Step, named: NamedBy) -> tuple[str, ...]:
         """Announces, uploads, reads back and compares the objects of these rows; their ids."""
         columns = [ArchivedColumn(name=p.name, source=p.source, kept_as=p.kept_as) for p in projected]
         parts = [
-            (part, prepare(part, columns, day, plan=self.ctx.plan, attempt=self.ctx.attempt, step=step))
+            (part, prepare(part, columns, day, plan=self.ctx.plan, attempt=self.ctx.attempt, step=step, names=named))
             for day, part in by_expiry(rows, expires)
         ]
         pending = self._pending
         for _, prepared in parts:
             pending[prepared.manifest.id] = (prepared.manifest, None)
         with self.ctx.control.connect() as book, book.begin() as work:
+            durably(book)
             point("archive.announce.before", book)
             manifests.announce(book, [p.manifest for _, p in parts], self.bucket.name)
             work.commit()
@@ -204,7 +210,7 @@ class Archiver:
         pending[manifest.id] = (manifest, put.version)
         encryption = compare(self.bucket, prepared, part, put.version)
         point("archive.readback.after")
-        pending[manifest.id] = (manifest.model_copy(update={"encryption": encryption}), put.version)
+        pending[manifest.id] = (manifest.model_copy(update={"encryption": encryption, "etag": put.etag or None}), put.version)
 
     # Around a batch
 
@@ -215,14 +221,18 @@ class Archiver:
         found: dict[str, tuple[Manifest, str | None]] = self._mine.pending
         return found
 
+    def forget(self) -> None:
+        """Before a batch: this thread has nothing announced. What an earlier batch that failed left is settled at the end of the group."""
+        self._pending.clear()
+
     def store(self, book: Connection, numbers: Mapping[str, int]) -> None:
         """Writes the manifests of what this thread has uploaded, in the transaction of the intent."""
         for step, number in numbers.items():
             manifests.store(book, {i: (m, v) for i, (m, v) in self._pending.items() if m.step == step}, number)
 
-    def confirm(self, book: Connection) -> None:
-        """The deletion committed: in the transaction that closes the intent."""
-        manifests.set_state(book, tuple(self._pending), "confirmed", was=["stored"])
+    def confirm(self, book: Connection, numbers: Mapping[str, int]) -> None:
+        """The deletion committed: in the transaction that closes the intents of these steps."""
+        manifests.set_state(book, [i for i, (m, _) in self._pending.items() if m.step in numbers], "confirmed", was=["stored"])
 
     def seal(self) -> None:
         """Seals what this thread's batch archived. What cannot be sealed now is sealed at the end of the group (`seal_left`)."""
@@ -233,7 +243,7 @@ class Archiver:
         try:
             with self.ctx.control.connect() as book:
                 known = manifests.of_ids(book, ids)
-            self._seal(known)
+            self._seal([k for k in known if k.state == "confirmed"])
         except (LetheError, DBAPIError, psycopg.Error) as error:
             log.warning("archive objects are not sealed yet", extra={"objects": len(ids), "error": type(error).__name__})
 
@@ -274,29 +284,52 @@ class Archiver:
         confirmed and sealed, all others dropped. Objects of a batch in doubt are left alone."""
         with self.ctx.control.connect() as book:
             open_ = manifests.in_states(book, ["announced", "stored"], steps=steps)
-        self._settle([k.id for k in open_])
-        self.seal_left(steps)
+        try:
+            self._settle([k.id for k in open_])
+        finally:
+            self.seal_left(steps)
 
     def seal_left(self, steps: Collection[str]) -> None:
-        """Seals every confirmed object of these steps that is not sealed yet. Raises what hinders it."""
+        """Seals every confirmed object of these steps that is not sealed yet, and locks those that were sealed when the bucket did not say
+        that it can. Raises what hinders it."""
         with self.ctx.control.connect() as book:
-            known = manifests.in_states(book, ["confirmed"], steps=steps)
+            known = [*manifests.in_states(book, ["confirmed"], steps=steps), *manifests.unlocked(book, steps, self.ctx.clock())]
         if known:
             self._seal(known)
 
     def _seal(self, known: Sequence[Known]) -> None:
         bucket = self.bucket
+        refuse_elsewhere(bucket, known)
         sealing.seal(bucket, self.ctx.control, known, lockable=self._lockable, at=self.ctx.clock(), point=point)
 
 
 def drop(bucket: ArchiveBucket, ctx: PurgeContext, known: Sequence[Known]) -> None:
-    """Deletes objects whose deletion did not commit, all versions and unfinished uploads, and writes it down."""
+    """Deletes objects whose deletion did not commit, all versions and unfinished uploads, and writes it down. One that the store refuses is
+    told at the end: the others go all the same."""
+    refuse_elsewhere(bucket, known)
+    refused: list[LetheError] = []
     for each in known:
         point("archive.drop.before")
-        bucket.drop(each.key)
+        try:
+            bucket.drop(each.key)
+        except ObjectErrors as error:
+            refused.append(error)
+            continue
         point("archive.drop.after")
         with ctx.control.begin() as book:
             manifests.set_state(book, [each.id], "dropped", was=["announced", "stored"])
+    if refused:
+        raise refused[0]
+
+
+def refuse_elsewhere(bucket: ArchiveBucket, known: Sequence[Known]) -> None:
+    """Raises Uncountable when an object lies in another bucket than the archive's: nothing can be told, or done, about it here."""
+    elsewhere = sum(k.bucket != bucket.name for k in known)
+    if elsewhere:
+        raise Uncountable(
+            f"{elsewhere} archive objects lie in another bucket than {bucket.name!r}.",
+            fix="Name the bucket that they were written to in the connection archive_s3, or move them and correct their manifests.",
+        )
 
 
 def _by_tenant(tenants: pa.Array, kept: np.ndarray) -> dict[str, tuple[int, int]]:

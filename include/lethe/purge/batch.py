@@ -36,7 +36,7 @@ from lethe.purge.filing import Filer
 from lethe.purge.intents import Backend, Counted
 from lethe.purge.lease import Lease, confirm, renew
 from lethe.purge.recover import recover
-from lethe.purge.sources import Sources, abandon, is_locked, is_lost
+from lethe.purge.sources import Sources, abandon, durably, is_locked, is_lost
 from lethe.purge.tally import Tally
 from lethe.stores.postgres.delete import Outcome, Piece, Prepared, Technique
 from lethe.stores.postgres.statistics import deleted_by_table, difference
@@ -128,6 +128,7 @@ class Runner:
     def run(self, technique: Technique, cursor: Any) -> Outcome:
         """One batch; its outcome once it is committed. Raises what `sources.in_words` knows, WrongCount, InDoubt, StoreBusy."""
         doing = Try()
+        self.archiver.forget()
 
         def once() -> Outcome:
             if doing.outcome is not None and self._committed(doing):
@@ -267,6 +268,7 @@ class Runner:
         counted = [self._count(p, outcome) for p in outcome.pieces if p.step in numbers]
         book = self.book
         with book.begin() as work:
+            durably(book)
             point("intent.write.before", book)
             intents.open_intents(
                 book,
@@ -301,7 +303,7 @@ class Runner:
             point("intent.close.before", book)
             book.execute(_NO_WAIT)
             intents.close_intents(book, self.lease.plan, self.lease.attempt, numbers, "committed")
-            self.archiver.confirm(book)
+            self.archiver.confirm(book, numbers)
             work.commit()
             point("intent.close.after", book)
 

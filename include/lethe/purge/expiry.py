@@ -2,7 +2,8 @@
 
 An object of which a hold keeps some rows is first written anew with these alone: announced, uploaded, read back, compared, stored. Only
 then the old one goes, and with that the new one counts. Until then the old one does, so no row is lost and none is there twice: recovery
-drops a new object whose old one is still there, and confirms it when the old one is gone.
+drops a new object whose old one is still there, and confirms it when the old one is gone. It does so only while the lease is ours and stays
+so, and nothing goes by an intent that somebody else has ended: else the two, each for a good reason, would delete both.
 
 No object goes whose bytes are not those of its manifest, and no lock is bypassed: such an object stays, and its step fails.
 """
@@ -32,7 +33,7 @@ from lethe.plan.model import Step
 from lethe.purge.context import PurgeContext, StepTotals
 from lethe.purge.expiry_books import REWRITE, Books
 from lethe.purge.faults import point
-from lethe.purge.lease import Lease, confirm
+from lethe.purge.lease import PATIENT, Lease, confirm
 from lethe.purge.objects import carried_out
 from lethe.stores.s3.client import answering
 from lethe.stores.s3.client import client as client_of
@@ -45,8 +46,9 @@ LIMIT = 500
 READERS = 8
 """Objects read at once."""
 
-# The server must not end the session that shuts out holds because a request to the store takes long; boto3 ends that one.
-_PATIENT = text("select set_config('idle_in_transaction_session_timeout', '0', true)")
+ENDED = ("expired", "replaced", "dropped")
+"""States that nothing leaves: what lies in the bucket under such an object's id belongs to nobody, such as an upload that the store finished
+after it was dropped."""
 
 
 def purge_expiry(step: Step, ctx: PurgeContext, lease: Lease) -> StepTotals:
@@ -72,9 +74,10 @@ class _Expiry:
 
     def once(self) -> None:
         """To its end. Raises ArchiveDiffers for objects that are not what their manifests say, ObjectErrors for what the store refused."""
-        self._list()
-        self._recover()
-        self.books.forget_refusals()
+        with self._leased():
+            self._list()
+            self._recover()
+            self.books.forget_refusals()
         with self.ctx.control.connect() as book:
             due = expiring.due(book, self.predicate, self.bucket.name)
             opened = self._judge(book).opened(book, self.predicate)
@@ -123,20 +126,26 @@ class _Expiry:
         return Judge(bucket=self.bucket, holds=named(self.ctx.holds(book), self.ctx.digest_key, self.ctx.catalog))
 
     @contextmanager
+    def _leased(self) -> Iterator[None]:
+        """The lease is ours until it is left: nobody else works on this step, and whoever left something open is dead. No hold waits."""
+        with self.ctx.control.connect() as gate, gate.begin():
+            confirm(gate, self.lease)
+            gate.execute(PATIENT)
+            self._gate = gate
+            yield
+
+    @contextmanager
     def _holding(self) -> Iterator[Judge]:
         """Judges by the holds in force, and keeps new ones out until it is left."""
-        with self.ctx.control.connect() as gate, gate.begin():
-            point("expiry.gate.before", gate)
-            batch_gate(gate)
-            confirm(gate, self.lease)
-            gate.execute(_PATIENT)
-            self._gate = gate
-            point("expiry.gate.after", gate)
-            yield self._judge(gate)
+        with self._leased():
+            point("expiry.gate.before", self._gate)
+            batch_gate(self._gate)
+            point("expiry.gate.after", self._gate)
+            yield self._judge(self._gate)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """A gate whose session was lost keeps no hold out any more: then nothing is sent."""
+        """A gate whose session was lost keeps no hold and no other process out any more: then nothing is sent."""
         point("expiry.request.before", self._gate)
         self._gate.execute(text("select 1"))
         yield
@@ -175,7 +184,8 @@ class _Expiry:
         self.books.close(number, gone, [k for k in chosen if k not in gone], answers)
 
     def _delete(self, number: int, chosen: Sequence[Known]) -> tuple[list[Known], dict[str, Any]]:
-        """Deletes the objects, and the manifests of those that are gone; which are, and what the store answered."""
+        """Deletes the objects, and the manifests of those that are gone; which are, and what the store answered. StoreBusy as `keep_open`."""
+        self.books.keep_open(self._gate, number)
         first = self._ask(number, (k.key for k in chosen))
         gone = [k for k in chosen if (own := self._own(k)) is not None and own.key64 not in first.refused]
         then = self._ask(number, (manifest_key(k.key) for k in gone))
@@ -207,7 +217,7 @@ class _Expiry:
             with suppress(LetheError):  # where that fails too, the next run does it
                 self._drop_unused()
             raise
-        new = prepared.manifest.model_copy(update={"encryption": encryption})
+        new = prepared.manifest.model_copy(update={"encryption": encryption, "etag": put.etag or None})
         number = self.books.intend([known], dropped, new=(new, put.version))
         gone, answers = self._delete(number, [known])
         if not gone:
@@ -217,6 +227,7 @@ class _Expiry:
 
     def _drop(self, key: str) -> None:
         point("expiry.drop.before")
+        self._gate.execute(text("select 1"))  # as in `_asking`
         self.bucket.drop(key)
         point("expiry.drop.after")
 
@@ -224,46 +235,54 @@ class _Expiry:
         """Seals the objects that this step wrote. Their period is over, so none is locked."""
         with self.ctx.control.connect() as book:
             confirmed = manifests.in_states(book, ["confirmed"], steps=[self.step.id])
+        expiring.refuse_elsewhere(confirmed, self.bucket.name)
         sealing.seal(self.bucket, self.ctx.control, confirmed, lockable=False, at=self.ctx.clock(), point=_seal_point)
 
     # What earlier processes left
 
     def _recover(self) -> None:
-        """Ends what a run that died left open, of whatever plan: what is gone from the store was deleted by its batch."""
+        """Ends what a run that died left open, of whatever plan: what is gone from the store was deleted by its batch. Call it `_leased`.
+
+        Uncountable when an object lies in another bucket: it is not gone because it is not here.
+        """
         for row in self.books.left_open():
             with self.ctx.control.connect() as book:
                 old = manifests.of_ids(book, row.details["objects"])
                 new = manifests.of_ids(book, [row.details["new"]] if row.technique == REWRITE else [])
+            expiring.refuse_elsewhere([*old, *new], self.bucket.name)
             gone = [k for k in old if self._own(k) is None]
-            for each in new:
-                if gone:
-                    self.bucket.head(each.key, each.version)  # ArchiveDiffers: the rows that a hold keeps are lost
-                else:
-                    self._drop(each.key)
-            self.books.interrupted(row, gone)
+            with self.books.interrupted(row, gone) as is_open:
+                for each in new if is_open else ():
+                    if not gone:
+                        self._drop(each.key)
+                    elif self._own(each) is None:
+                        raise expiring.differs(each, "is missing: rows that a hold keeps were in it alone")
         self._drop_unused()
         self._seal()
 
     def _drop_unused(self) -> None:
-        """An object that was to replace another one, and did not."""
+        """An object that was to replace another one, and did not. Call it `_leased` or `_holding`."""
         with self.ctx.control.connect() as book:
             unused = manifests.in_states(book, ["announced", "stored"], steps=[self.step.id])
+        expiring.refuse_elsewhere(unused, self.bucket.name)
         for known in unused:
-            self._drop(known.key)
-            with self.ctx.control.begin() as book:
-                manifests.set_state(book, [known.id], "dropped", was=["announced", "stored"], by=self.ctx.plan.digest)
+            with self.books.dropping(known) as is_unused:
+                if is_unused:
+                    self._drop(known.key)
 
     def _sweep(self) -> None:
-        """Deletes what is left of objects that expired before: manifests of a batch that was interrupted, versions that somebody added."""
+        """Deletes what is left of objects that ended: manifests of a batch that was interrupted, versions that somebody added, an upload that
+        came after its drop. Uncountable when one lay in another bucket: whose copy this is, nobody knows."""
         self._list()
         left: dict[str, list[str]] = {}
         for key in self.entries:
             if (parts := parse(key)) is not None:
                 left.setdefault(parts.id, []).append(key)
-        ended = objects.c.state.in_(["expired", "replaced"]) & objects.c.id.in_(list(left))
+        ended = objects.c.state.in_(ENDED) & objects.c.id.in_(list(left))
         with self.ctx.control.connect() as book:
-            over = list(book.scalars(select(objects.c.id).where(ended)))
-        keys = [key for number in over for key in left[number]]
+            over = manifests.of_ids(book, list(book.scalars(select(objects.c.id).where(ended))))
+        expiring.refuse_elsewhere(over, self.bucket.name)
+        keys = [key for known in over for key in left[known.id]]
         if keys:
             with self._holding():
                 self.errors.update(self._ask(0, keys).errors)

@@ -15,14 +15,14 @@ from lethe.archive import manifests
 from lethe.archive.expiring import key64_of
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
-from lethe.control.tables import batches
+from lethe.control.tables import archive_objects, batches
 from lethe.errors import NotApproved, StoreBusy
 from lethe.evidence.ledger import append
 from lethe.plan.model import Step
 from lethe.purge import intents
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
-from lethe.purge.lease import Lease, renew
+from lethe.purge.lease import PATIENT, Lease, renew
 
 EXPIRY, REWRITE = "archive expiry", "archive rewrite"
 """Techniques of the batches: whole objects go; an object is replaced by one with its held rows alone."""
@@ -58,7 +58,10 @@ class Books:
             )
 
     def intend(self, objects: Sequence[Known], rows: int, *, new: tuple[Manifest, str | None] | None = None) -> int:
-        """Writes that these objects are about to go, `rows` rows of them, and the manifest of the one that replaces them; the batch's number."""
+        """Writes that these objects are about to go, `rows` rows of them, and the manifest of the one that replaces them; the batch's number.
+
+        StoreBusy when another process dropped the one that replaces them.
+        """
         known = self.ctx.known_keys(self.step.id)
         young = [k.id for k in objects if known is not None and key64_of(k.id) not in known]
         details = {"objects": [k.id for k in objects], "young": young, "new": new[0].id if new else None}
@@ -72,12 +75,22 @@ class Books:
             renew(book, self.lease)
         return number
 
+    def keep_open(self, gate: Connection, number: int) -> None:
+        """Before anything goes by an intent: it is still open, and nobody ends it by `interrupted` while the transaction of `gate` lasts.
+
+        StoreBusy when another process has ended it: it may have dropped the object that holds the held rows.
+        """
+        mine = select(batches.c.id).where(self._mine, batches.c.number == number, batches.c.state == "intent")
+        # A key share: `close`, in a session of its own, may still change the row; a lock for update waits.
+        if gate.scalar(mine.with_for_update(read=True, key_share=True)) is None:
+            raise self._taken_over()
+
     def close(self, number: int, gone: Sequence[Known], failed: Sequence[Known], answers: Mapping[str, Any]) -> None:
         """Ends a batch by what the store answered. StoreBusy when another process has ended it."""
         with self.open("expiry.close") as book:
             row = book.execute(select(batches).where(self._mine, batches.c.number == number, batches.c.state == "intent")).one_or_none()
             if row is None:
-                raise StoreBusy(f"Another process took over step {self.step.id!r}.", fix="Nothing to do: it goes on there.")
+                raise self._taken_over()
             rows = self._end(book, row, gone, failed, answers)
             # A slow batch may have outlived the lease; whoever waits to take it is let in only when this has committed.
             renew(book, self.lease)
@@ -87,14 +100,32 @@ class Books:
             if gone:
                 self._record(book, "archive.expired", row, {"objects": [k.id for k in gone], "rows": rows, "new": row.details["new"]})
 
-    def interrupted(self, row: Any, gone: Sequence[Known]) -> None:
-        """Ends a batch that nobody closed: of its objects these are gone, and were deleted by it."""
+    @contextmanager
+    def interrupted(self, row: Any, gone: Sequence[Known]) -> Iterator[bool]:
+        """Ends, when it is left, a batch that nobody closed: of its objects these are gone, and were deleted by it.
+
+        False, and nothing is done, when somebody closed it meanwhile. Until it is left nobody deletes by that intent (`keep_open`).
+        """
         with self.open("expiry.recover") as book:
+            book.execute(PATIENT)
             opened = (batches.c.id == row.id) & (batches.c.state == "intent")
-            if book.scalar(select(batches.c.id).where(opened).with_for_update()) is None:
-                return
-            rows = self._end(book, row, gone, (), {"interrupted": True}, state="committed" if gone else "rolled_back")
-            self._record(book, "batch.interrupted", row, {"state": "committed" if gone else "rolled_back", "rows": rows})
+            is_open = book.scalar(select(batches.c.id).where(opened).with_for_update()) is not None
+            yield is_open
+            if is_open:
+                rows = self._end(book, row, gone, (), {"interrupted": True}, state="committed" if gone else "rolled_back")
+                self._record(book, "batch.interrupted", row, {"state": "committed" if gone else "rolled_back", "rows": rows})
+
+    @contextmanager
+    def dropping(self, known: Known) -> Iterator[bool]:
+        """Writes, when it is left, that an object was dropped. False, and nothing is done, when it is in another state by now; until it is
+        left nobody writes an intent that counts on it."""
+        with self.ctx.control.begin() as book:
+            book.execute(PATIENT)
+            same = (archive_objects.c.id == known.id) & (archive_objects.c.state == known.state)
+            is_same = book.scalar(select(archive_objects.c.id).where(same).with_for_update()) is not None
+            yield is_same
+            if is_same:
+                manifests.set_state(book, [known.id], "dropped", was=[known.state], by=self.ctx.plan.digest)
 
     def left_open(self) -> Sequence[Any]:
         """The batches of this step that nobody closed, of an earlier plan too: its objects may be half gone."""
@@ -110,6 +141,9 @@ class Books:
                 changes = {"failed": 0, "failed_at_first": row.details.get("failed_at_first", row.details["failed"])}
                 merged = batches.c.details.op("||")(literal(changes, JSONB))
                 book.execute(batches.update().where(batches.c.id == row.id).values(details=merged))
+
+    def _taken_over(self) -> StoreBusy:
+        return StoreBusy(f"Another process took over step {self.step.id!r}.", fix="Nothing to do: it goes on there.")
 
     @property
     def _mine(self) -> Any:

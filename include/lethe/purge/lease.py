@@ -37,6 +37,10 @@ class Lease:
         return f"{self.store}#{self.part}" if self.part else self.store
 
 
+PATIENT = text("select set_config('idle_in_transaction_session_timeout', '0', true)")
+"""For a transaction that keeps others out while a store is asked: the server must not end it because a request takes long."""
+
+
 def take(engine: Engine, lease: Lease) -> bool:
     """Takes the lease; True when it is taken over from a process of the same plan that did not give it back.
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, literal, select, text, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
 
 from lethe.control.tables import batches
 from lethe.errors import InDoubt
 from lethe.evidence.ledger import append
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
-from lethe.purge.sources import Sources
+from lethe.purge.sources import Sources, sqlstate
 
 _END = text(
     "select pg_terminate_backend(pid, :patience) from pg_stat_activity "
@@ -28,6 +29,7 @@ _LEFT = text(
     "and (application_name = :name or starts_with(application_name, :group) or (pid = :pid and backend_start = :start))"
 )
 _STATUS = text("select pg_xact_status(cast(cast(:xid as text) as xid8))")
+_NEVER_HEARD = "22023"  # a transaction "in the future"
 _STATES = {"committed": "committed", "aborted": "rolled_back"}
 
 
@@ -54,8 +56,9 @@ def end_old_sessions(
 
 
 def recover(ctx: PurgeContext, sources: Sources, steps: Sequence[str], control: Engine, *, numbers: Mapping[str, int] | None = None) -> int:
-    """Closes every open intent of these steps, of an earlier plan that was never taken up again too; how many there were. Each is one record
-    of the ledger. With `numbers` (batches by step) only those, which are this lane's own, while other lanes work on.
+    """Closes every open intent of these steps, of an earlier plan that was never taken up again too, and asks again about batches in doubt;
+    how many there were. Each is one record of the ledger. With `numbers` (batches by step) only those, which are this lane's own, while other
+    lanes work on.
 
     Ends the old sessions first, those without an intent too: they may hold locks. Raises InDoubt when a batch is unknown.
     """
@@ -64,7 +67,7 @@ def recover(ctx: PurgeContext, sources: Sources, steps: Sequence[str], control: 
         if sources.has(role):
             end_old_sessions(sources, role, patience, everyone=numbers is None)
     with control.connect() as connection, connection.begin():
-        mine = batches.c.step.in_(list(steps)) & (batches.c.state == "intent")
+        mine = batches.c.step.in_(list(steps)) & batches.c.state.in_(["intent", "unknown"])
         if numbers is not None:
             mine &= (batches.c.plan == ctx.plan.digest) & (batches.c.attempt == ctx.attempt)
             mine &= tuple_(batches.c.step, batches.c.number).in_(list(numbers.items()))
@@ -79,20 +82,32 @@ def _close(ctx: PurgeContext, sources: Sources, control: Engine, row: Any, patie
     role = row.details.get("role", "purge")
     end_old_sessions(sources, role, patience, pid=row.backend, start=row.backend_start)
     source = sources.get(role)
-    with source.begin():
-        state = _STATES.get(source.scalar(_STATUS, {"xid": row.xid}) or "", "unknown")
+    state = _fate(source, row.xid)
+    if state == row.state:
+        return
     with control.connect() as connection, connection.begin() as work:
         point("recover.close.before", connection)
         marked = batches.c.details.op("||")(literal({"interrupted": True}, JSONB))
         connection.execute(
             batches.update()
-            .where(batches.c.id == row.id, batches.c.state == "intent")
+            .where(batches.c.id == row.id, batches.c.state == row.state)
             .values(state=state, ended_at=func.now(), details=marked)
         )
         body = {"attempt": row.attempt, "step": row.step, "batch": row.number, "state": state, "rows": row.rows}
         append(connection, "batch.interrupted", body, run=row.plan, at=ctx.clock())
         work.commit()
         point("recover.close.after", connection)
+
+
+def _fate(source: Connection, xid: int) -> str:
+    """What PostgreSQL says of a transaction; unknown too where it never heard of it, as after a restore or a failover."""
+    try:
+        with source.begin():
+            return _STATES.get(source.scalar(_STATUS, {"xid": xid}) or "", "unknown")
+    except DBAPIError as error:
+        if sqlstate(error) != _NEVER_HEARD:
+            raise
+        return "unknown"
 
 
 def _refuse_unknown(ctx: PurgeContext, control: Engine, steps: Sequence[str]) -> None:

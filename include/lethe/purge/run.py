@@ -12,13 +12,14 @@ from hashlib import sha256
 from threading import Event
 from typing import Any
 
+from lethe.archive import manifests
 from lethe.errors import LetheError, StoreBusy, WrongCount
 from lethe.plan.model import ExpiryPredicate, ObjectPredicate, Step
 from lethe.purge import intents
 from lethe.purge.batch import Runner
 from lethe.purge.context import PurgeContext, StepTotals
 from lethe.purge.expiry import purge_expiry
-from lethe.purge.lease import Lease, release, take
+from lethe.purge.lease import PATIENT, Lease, confirm, release, take
 from lethe.purge.objects import purge_objects
 from lethe.purge.recover import recover
 from lethe.purge.sources import Sources, in_words
@@ -80,7 +81,7 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
     errors: dict[str, BaseException] = {}
     try:
         runner.guarded(lambda: take(ctx.control, lease))
-        runner.guarded(lambda: recover(ctx, sources, ids, ctx.control))
+        runner.guarded(lambda: recover(ctx, sources, [*ids, *_orphaned(runner)], ctx.control))
         _archive_settled(runner, steps, errors)
         runner.guarded(runner.start)
         spaces = _carry_out(list(_parts(steps, runner)), lanes, errors)
@@ -98,15 +99,35 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
     return [_with(totals[i], errors.get(i), spaces.get(i)) for i in ids]
 
 
+def _orphaned(runner: Runner) -> list[str]:
+    """Steps of this store that the plan no longer has, and whose archive objects or batches a dead run left open. While the lease is ours,
+    nobody else works for them."""
+    with runner.ctx.control.connect() as book:
+        return sorted(manifests.open_steps(book, runner.sources.store.id) - {s.id for s in runner.ctx.plan.steps})
+
+
+def _settle_archive(runner: Runner, steps: Sequence[str]) -> None:
+    """Under the lease, which nobody can take over until it is done: an object that another process has just announced is not ours to drop."""
+    with runner.ctx.control.connect() as gate, gate.begin():
+        confirm(gate, runner.lease)
+        gate.execute(PATIENT)
+        runner.archiver.recover(steps)
+
+
 def _archive_settled(runner: Runner, steps: Sequence[Step], errors: dict[str, BaseException]) -> None:
-    """No object of these steps stays whose deletion did not commit, and none unsealed. A step whose archive cannot be settled fails."""
-    archiving = [s.id for s in steps if s.archive is not None]
-    if not archiving:
-        return
+    """No object of these steps stays whose deletion did not commit, and none unsealed; of orphaned steps too. A step whose archive cannot be
+    settled fails; one that does not archive goes on, and the weekly audit names what is left."""
+    archiving = [s.id for s in steps if s.archive is not None and s.id not in errors]
     try:
-        runner.guarded(lambda: runner.archiver.recover(archiving))
+        runner.guarded(lambda: _settle_archive(runner, [*(s.id for s in steps), *_orphaned(runner)]))
+    except StoreBusy:
+        raise
     except Exception as error:
-        _failed(error, [s for s in archiving if s not in errors], errors)
+        if archiving:
+            return _failed(error, archiving, errors)
+        if not isinstance(known := in_words(error, "The archive"), LetheError):
+            raise
+        log.warning("archive objects of another rule stay open", extra={"error": type(known).__name__})
 
 
 def _parts(steps: Sequence[Step], runner: Runner) -> Iterator[Techniques]:

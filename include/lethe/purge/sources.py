@@ -22,6 +22,15 @@ _LOCKED = {"55P03", "40P01", "40001"}
 _FULL = {"53100", "53200", "53000"}
 
 
+_DURABLE = "select set_config('synchronous_commit', 'on', %(local)s) where current_setting('synchronous_commit') = 'off'"
+"""What is recorded as deleted, or about to be, must survive a crash of the server, whatever the role's or database's setting says."""
+
+
+def durably(connection: Connection) -> None:
+    """The caller's transaction waits until its commit is on disk."""
+    connection.exec_driver_sql(_DURABLE, {"local": True})
+
+
 class Sources:
     """The store's sessions: `purge` reads and deletes, `maintenance` drops partitions and vacuums, `check` sees other sessions."""
 
@@ -109,6 +118,7 @@ class Sources:
         with raw.cursor() as cursor:
             for name, value in settings.items():
                 cursor.execute("select set_config(%s, %s, false)", (name, str(value)))
+            cursor.execute(_DURABLE, {"local": False})
         raw.commit()
 
 

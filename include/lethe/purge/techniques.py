@@ -16,7 +16,7 @@ from lethe.stores.postgres.careful import Careful
 from lethe.stores.postgres.cycles import Cycle, cyclic_datasets
 from lethe.stores.postgres.partitions import DropPartitions, droppable
 from lethe.stores.postgres.plain import BlockRanges, ClockWindows
-from lethe.stores.postgres.predicate import Target
+from lethe.stores.postgres.predicate import Target, predicate_of
 from lethe.stores.postgres.statistics import choose
 
 
@@ -60,7 +60,10 @@ class Techniques:
             snapshots = {i: ctx.snapshot(i) for i in self.ids}
             taking = {t.step.id: self.runner.archiver for t in self.targets if self.runner.archiver.serves(t.step)}
             recount = any(c.recount for c in choices)
-            cycle = Cycle(targets=self.targets, rows=self._careful, snapshots=snapshots, recount=recount, taking=taking)
+            rows = min(
+                [self._careful, *(ctx.archive_size(c.row_bytes).most for t, c in zip(self.targets, choices, strict=True) if t.step.archive)]
+            )
+            cycle = Cycle(targets=self.targets, rows=rows, snapshots=snapshots, recount=recount, taking=taking)
             cycle.filing = self.runner.filer
             yield cycle.with_holds(self.runner.guarded(self.runner.holds))
             return
@@ -82,7 +85,9 @@ class Techniques:
                 after=lambda c: point("partition.drop.after", c),
                 snapshot=snapshot,
             )
-        if choice.way == "clock windows":
+        # A day that many rows share cannot be cut into windows, and what is archived is held in memory.
+        by_day = taker is not None and predicate_of(first.step).clock.stored_as == "date"
+        if choice.way == "clock windows" and not by_day:
             yield ClockWindows(target=first, size=size, snapshot=snapshot, recount=choice.recount, taking=taker)
         elif choice.way == "block ranges":
             yield BlockRanges(

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from lethe import settings
+from lethe.archive.finding import LIVING
 from lethe.control.agreement import verify_evidence
 from lethe.control.holds import active_scopes, hold_findings, list_holds
 from lethe.control.maintenance import AIRFLOW_CLEAN, is_overdue, last_success
-from lethe.control.runs import Done, finished_runs
+from lethe.control.runs import Done, finished_expiries, finished_runs
+from lethe.control.tables import archive_objects
 from lethe.errors import AuditFailed, MissedRun
 from lethe.evidence.heads import S3Heads, keep_head
 from lethe.evidence.ledger import append
@@ -92,18 +94,24 @@ def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
 def watch(workspace: Workspace) -> dict[str, Any]:
     """What the last finished run over the whole policy looked at, and when Airflow's own records were last cleaned.
 
-    Raises MissedRun when either is too long ago: the night must not pass in silence. A run over some of the rules, or as of an older
-    instant, is no night, whenever it was carried out.
+    Raises MissedRun when either is too long ago, or when archive objects are past their expiry and no expiry has run since: the night must
+    not pass in silence. A run over some of the rules, or as of an older instant, is no night, whenever it was carried out.
     """
     at = now()
     with workspace.control.connect() as control:
         last = next(whole_runs(control, workspace), None)
         cleaned = last_success(control, AIRFLOW_CLEAN)
+        waiting = _expired_and_waiting(control, at - LONGEST_SILENCE)
     if last is None or at - last.as_of > LONGEST_SILENCE:
         when = f"last finished as of {last.as_of.isoformat(timespec='minutes')}" if last else "has never finished"
         raise MissedRun(
             f"The nightly retention run over every rule of the policy {when}.",
             fix="Open `retention_purge` in Airflow: is it paused, waiting for an approval, or red? Triggering it by hand with dry_run false is safe.",
+        )
+    if waiting:
+        raise MissedRun(
+            f"{waiting} archive objects were past their expiry a day ago, and the nightly expiry has not finished since.",
+            fix="Open `archive_expiry` in Airflow: is it paused, waiting for an approval, or red? Triggering it by hand with dry_run false is safe.",
         )
     if is_overdue(cleaned, at=at):
         raise MissedRun("Airflow's own run records have not been cleaned for two days.", fix="Run `make airflow-clean` on the host.")
@@ -112,6 +120,14 @@ def watch(workspace: Workspace) -> dict[str, Any]:
         "finished_at": last.finished_at.isoformat(),
         "cleaned_at": cleaned.isoformat() if cleaned else None,
     }
+
+
+def _expired_and_waiting(control: Connection, since: datetime) -> int:
+    """Archive objects whose period was over at an instant, when no expiry as of it or later has finished; 0 when one has."""
+    if any(run.as_of >= since for run in finished_expiries(control)):
+        return 0
+    living = archive_objects.c.state.in_(LIVING) & (archive_objects.c.expires_at <= since)
+    return control.scalar(select(func.count()).select_from(archive_objects).where(living)) or 0
 
 
 def whole_runs(control: Connection, workspace: Workspace) -> Iterator[Done]:

@@ -37,11 +37,20 @@ class Added:
 
 
 def hold_rows(
-    workspace: Workspace, scope: HoldScope, *, reason: str, owner: str, starts_on: date | None, review_on: date | None, at: datetime
+    workspace: Workspace,
+    scope: HoldScope,
+    *,
+    reason: str,
+    owner: str,
+    starts_on: date | None,
+    review_on: date | None,
+    at: datetime,
+    airflow_user: str | None = None,
 ) -> Added:
     """Adds a hold of that scope (its id does not matter), from today on unless told, and says what it keeps.
 
-    A person given by a keyed digest (`control.holds.by_digest`) is held by the key, if a living row has it, else in the archive only.
+    A person or tenant given by a keyed digest (`control.holds.by_digest`) is held by the key, if a living row has it, else in the archive
+    only. `airflow_user`: who does it in Airflow, for the evidence.
     Raises HoldRefused when it would keep nothing or nobody answers for it, UnknownName for a dataset that is not mapped, Unreachable
     or Uncountable when it cannot be seen whether a key is there.
     """
@@ -50,6 +59,8 @@ def hold_rows(
     check_hold(scope, reason=reason, owner=owner, starts_on=starts_on, review_on=review_on, catalog=catalog)
     if scope.person is not None and (digest := digest_of_key(scope.person[1])) is not None:
         scope = scope.model_copy(update={"person": person_of(workspace, digest, (scope.person[0],))})
+    if scope.tenant is not None and (digest := digest_of_key(scope.tenant)) is not None:
+        scope = scope.model_copy(update={"tenant": tenant_of(workspace, digest)})
     _refuse_unknown_keys(workspace, scope)
     with workspace.control.begin() as control:
         made = add_hold(
@@ -65,6 +76,7 @@ def hold_rows(
             since=scope.since,
             until=scope.until,
             catalog=catalog,
+            airflow_user=airflow_user,
             at=at,
         )
     lacks = lacking(catalog, made.scope)
@@ -79,17 +91,18 @@ def hold_rows(
 
 
 def archived_for(workspace: Workspace, scope: HoldScope) -> dict[str, int]:
-    """The archive's objects in which a hold may keep rows, by id, with all rows of each. Opens none of them."""
+    """The archive's objects in which a hold may keep rows, by id, with all rows of each. Opens none of them. Those whose names were made by
+    another key than today's are among them: a hold must not be refused because it cannot be matched, and nothing of them expires then."""
     key = settings.digest_key(workspace.connections(settings.CONTROL))
     with workspace.control.connect() as control:
-        return holding(control, named([scope], key, workspace.catalog))
+        return holding(control, named([scope], key, workspace.catalog), unsure=True)
 
 
 def person_of(workspace: Workspace, digest: str, datasets: Sequence[str] | None = None) -> tuple[str, str]:
     """The dataset and key of the person with that keyed digest (32 or 64 hex digits), in one of these identity datasets or in any.
 
-    Digests cannot be turned back, so the keys of the datasets are read, streamed, and hashed. A person in none of them is named by the
-    digest: that matches no living row, and the archive's rows.
+    Digests cannot be turned back, so the keys of the datasets are read, streamed, and hashed, and those by which other rows name a person
+    who may be gone. A person in none of them is named by the digest: that matches no living row, and the archive's rows.
     """
     key = settings.digest_key(workspace.connections(settings.CONTROL))
     chosen = identities(workspace.catalog) if datasets is None else tuple(datasets)
@@ -115,6 +128,19 @@ def hold_person(workspace: Workspace, digest: str, scope: HoldScope) -> tuple[st
             continue
         return (dataset, person[1])
     return person
+
+
+def tenant_of(workspace: Workspace, digest: str) -> str:
+    """The key of the tenant with that keyed digest (32 or 64 hex digits), of whichever store.
+
+    As for a person, the keys are read and hashed; a tenant that no store has and no row names any more is named by the digest, which
+    matches no living row, and the archive's rows.
+    """
+    key = settings.digest_key(workspace.connections(settings.CONTROL))
+    name = person_name(key, ("", by_digest(digest)))
+    places = tuple(dict.fromkeys(s.tenants for s in workspace.catalog.stores if s.tenants and s.kind == "postgresql"))
+    everyone = ((dataset, value) for dataset in places for value in _keys(workspace, dataset))
+    return next((value for dataset, value in everyone if person_name(key, (dataset, value)) == name), by_digest(digest))
 
 
 def identities(catalog: Catalog) -> tuple[str, ...]:
@@ -209,6 +235,11 @@ def _refuse_unknown_keys(workspace: Workspace, scope: HoldScope) -> None:
             )
         _refuse_unknown(workspace, [(datasets[dataset][0], dataset)], key, HoldScope(id=0, person=scope.person))
     if scope.tenant is not None and not archived_for(workspace, HoldScope(id=0, tenant=scope.tenant)):
+        if digest_of_key(scope.tenant) is not None:
+            raise HoldRefused(
+                "This hold would keep nothing: no living tenant and no row of the archive has that keyed digest.",
+                fix="`lethe hold digest tenants:KEY` prints it; nothing was held.",
+            )
         stores = [datasets[scope.dataset][0]] if scope.dataset else list(workspace.catalog.stores)
         places = [(s, s.tenants) for s in stores if s.tenants and s.kind == "postgresql"]
         places = places or [(s, s.tenants) for s in workspace.catalog.stores if s.tenants and s.kind == "postgresql"]

@@ -22,13 +22,14 @@ PASSING = frozenset({"StillLocked", "Unreachable"})
 
 
 def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequence[str]) -> dict[str, int]:
-    """Deletes what is due in these steps, in order; rows deleted by step, over all interruptions.
+    """Deletes what is due in these steps, in order; rows deleted by step, over all interruptions. What it archived is on record in the end.
 
     Raises OutOfTurn when the run did not pass its guard, StoreBusy when another run holds the store's lease, and PurgeFailed, with
     each failed step, when any could not be finished; the other steps are done all the same. It is PurgeHindered when only locks and
     stores that did not answer were in the way.
     """
     from lethe.archive.expiring import numbers_of
+    from lethe.archive.witness import record_kept
     from lethe.purge.context import PurgeContext
     from lethe.purge.run import run_group
     from lethe.stores.postgres.keys import FrozenKeys
@@ -62,6 +63,8 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
     with workspace.control.begin() as control:
         for total in totals:
             append(control, PURGED, note_of(attempt, total), run=digest)
+        stores = {plan.step(s).store or "" for s in steps}
+        record_kept(control, digest, attempt, steps=steps, stores=stores)
     failed = [t for t in totals if t.error]
     if failed:
         named = "; ".join(f"{t.step} ({t.deleted} deleted): {t.error}" for t in failed)

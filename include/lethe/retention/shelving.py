@@ -13,7 +13,7 @@ from lethe.workspace import Workspace
 
 
 def check_archive(workspace: Workspace, *, at: datetime, deep: bool = False) -> ArchiveVerdict:
-    """Compares every manifest with the archive's bucket (`archive.auditing`). Without a connection to it, an archive with objects is a finding.
+    """Compares every manifest with the ledger and the archive's bucket (`archive.auditing`). Without a connection to it, an archive with objects is a finding.
 
     Raises Uncountable or Unreachable when the bucket cannot be listed.
     """

@@ -33,7 +33,8 @@ from lethe.verify.text import aware, literal, name
 _DUE = text(
     f"""SELECT id, key, coalesce(version, 'null') AS version, state, rows, expires_at, ended_by, manifest ->> 'replaces' AS replaces, dataset,
        manifest ->> 'sha256' AS sha256, coalesce(CAST(manifest ->> 'size' AS bigint), -1) AS size, manifest ->> 'zone' AS zone,
-       CAST(manifest ->> 'clock_is_a_day' AS boolean) AS whole_days
+       CAST(manifest ->> 'clock_is_a_day' AS boolean) AS whole_days, manifest #>> '{{names,key}}' AS named_key,
+       manifest #>> '{{names,tenants}}' AS named_tenants, coalesce(manifest #> '{{names,identities}}', '[]') AS named_identities
   FROM {SCHEMA}.archive_objects WHERE dataset = :dataset AND law = :law AND expires_at <= :as_of AND state <> 'dropped'"""
 )
 _NAMED = text(f"SELECT DISTINCT object FROM {SCHEMA}.archive_subjects WHERE encode(digest, 'hex') = ANY(:names)")
@@ -103,12 +104,13 @@ def _look(lethe: Any, shelf: Shelf, draft: Draft, holder: Holder) -> _Found:
 
 
 def _may_hold(lethe: Any, live: Mapping[str, Any], holder: Holder) -> set[str]:
-    """The objects to open: all where a hold names nobody, else those that somebody a hold names is in."""
+    """The objects to open: all where a hold names nobody, else those that somebody a hold names is in. Uncountable where that cannot be told."""
     if not live or not holder.holds:
         return set()
+    holder.refuse_other_key(live.values())
     if holder.names_nobody:
         return set(live)
-    return set(lethe.scalars(_NAMED, {"names": sorted(holder.names)})) & live.keys()
+    return set(lethe.scalars(_NAMED, {"names": sorted(holder.names(live.values()))})) & live.keys()
 
 
 def _count(draft: Draft, found: _Found, plan: str) -> None:

@@ -53,13 +53,17 @@ def paths(target: Target) -> list[Path]:
 
 def lock_deciding(connection: Connection, target: Target, values: dict[str, Any]) -> None:
     """Locks the rows that a row's clock and contract lie on, hop by hop: FOR SHARE, so that they cannot change, and FOR UPDATE where
-    further rows hang on them, so that none can be added (a foreign key's new row needs a lock on its parent)."""
+    further rows hang on them, so that none can be added (a foreign key's new row needs a lock on its parent). So too the tenant of a row
+    that its tenant's other rows would keep (`kept_for`)."""
     row = target.row()
-    for path in paths(target):
+    ways = [(path, False) for path in paths(target)]
+    if predicate_of(target.step).kept_for and target.table.tenant:
+        ways.append((target.table.tenant, True))
+    for path, others_hang_on_its_end in ways:
         for n in range(1, len(path) + 1):
             reached = reach(target.store, target.dataset, row, path[:n], prefix="k")
             last = reached.aliases[-1]
-            hangs = n < len(path) and "." in path[n]
+            hangs = "." in path[n] if n < len(path) else others_hang_on_its_end
             locked = select(literal(1)).select_from(row, *reached.aliases).where(*placed(row), reached.where)
             connection.execute(locked.with_for_update(read=not hangs, of=last), values).all()
 
@@ -127,7 +131,8 @@ class Careful:
         where = [*placed(row), *free]
         taken = None
         if self.taking is not None:
-            due = [going(row, self.target, holds), *where]
+            values = self._free(connection, row, where, holds, values)
+            due = [going(row, self.target, holds), *placed(row)]
             taken = self.taking.take(connection, self.target, row, due, holds, values, self.snapshot)
         answer = connection.execute(summing(deleting(self.target, row, where, holds, self.snapshot)), values).one()
         if self.recount:
@@ -136,6 +141,19 @@ class Careful:
         if taken is not None:
             refuse_other_count(self.target, piece.rows, piece.fingerprint, taken)
         return replace(piece, taken=taken), files_of(answer), answer.xid
+
+    def _free(
+        self,
+        connection: Connection,
+        row: FromClause,
+        where: Sequence[ColumnElement[bool]],
+        holds: Sequence[HoldScope],
+        values: dict[str, Any],
+    ) -> dict[str, Any]:
+        """The places of those locked rows that may go now. While they are read, a row that refers to another may go by somebody else's hand:
+        what it freed stays for the next batch, or more would be deleted than was read."""
+        chosen = select(system_column(row, "ctid")).select_from(row).where(going(row, self.target, holds), *where)
+        return values | {"places": [str(place) for place in connection.scalars(chosen, values)]}
 
 
 def add(step: str, found: Sequence[Piece]) -> Piece:

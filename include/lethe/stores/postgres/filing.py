@@ -1,8 +1,9 @@
 """The objects that rows name in a column (`Files` of the catalog): which of them go when the rows have gone, and what takes them.
 
 A technique deletes the rows first, inside its transaction, so that the keys are those of exactly these rows and everything that can
-refuse a row has spoken. Then the objects go, then the transaction commits. A process that dies in between leaves rows that are still due,
-and the next run does all of it again. A key may carry a name: it is held in memory for one batch, and written down nowhere.
+refuse a row has spoken, also what is put off to the COMMIT. Then the objects go, then the transaction commits. A process that dies in
+between leaves rows that are still due, and the next run does all of it again. A key may carry a name: it is held in memory for one
+batch, and written down nowhere.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, cast, func, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, FromClause, Text, cast, func, literal, select, text
 
 from lethe.catalog.live import LiveSchema
 from lethe.catalog.model import Store
@@ -22,6 +23,9 @@ from lethe.stores.postgres.tables import dataset_table, row_of
 
 TEXTS = frozenset({"text", "character varying"})
 """Types, as PostgreSQL prints them without a length, whose index serves a comparison with texts."""
+
+_SPEAK_NOW = text("set constraints all immediate")
+"""Checks at once what DEFERRABLE constraints and constraint triggers put off to the COMMIT: no object comes back after a refusal there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +60,13 @@ class Filing(Protocol):
 
 
 def removed(connection: Connection, filing: Filing | None, named: Sequence[Named]) -> tuple[Filed | None, ...]:
-    """`Filing.remove`, where any of these tables has files. TypeError when it has, and nothing deletes them."""
+    """`Filing.remove`, where any of these tables has files, once no deferred constraint is left that could refuse the COMMIT; DBAPIError
+    when one refuses. Write nothing in the transaction after that. TypeError when there are files, and nothing deletes them."""
     if all(n.keys is None for n in named):
         return tuple(None for _ in named)
     if filing is None:
         raise TypeError(f"step {named[0].target.step.id}: its rows have files, and nothing deletes them")
+    connection.execute(_SPEAK_NOW)
     return filing.remove(connection, named)
 
 

@@ -1,4 +1,5 @@
--- Generated once from lethe.control.tables, then frozen: what changes later is a migration of its own.
+-- Generated from lethe.control.tables. Until the first release it changes with them, and a database that was made before is made anew; from
+-- the first release on it is frozen, and what changes later is a migration of its own.
 
 CREATE TABLE lethe.ledger (
     seq BIGINT NOT NULL,

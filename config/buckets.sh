@@ -1,33 +1,39 @@
 #!/usr/bin/env bash
-# The archive's bucket in the containers' object store, and its users: `lethe-archive` writes and expires, `lethe-archive-read` only reads.
-# Object lock exists from a bucket's creation only. Nobody but the store's root may shorten a lock.
+# Lethe's two buckets in the containers' object store, and a user for each use, of that bucket alone:
+#   lethe-evidence      puts and reads heads of the ledger, results and reports in `lethe`; deletes nothing there
+#   lethe-archive       writes and expires in `lethe-archive`; nobody but the store's root may shorten a lock
+#   lethe-archive-read  gets objects of `lethe-archive`
+# The store's root is given to this script only, never to a worker. Object lock exists from a bucket's creation only.
 set -euo pipefail
 home=$(mktemp -d)
 mkdir -p "$home/certs/CAs"
-cp /certificates/ca.crt "$home/certs/CAs/"
+cp "${CERTIFICATES:-/certificates}/ca.crt" "$home/certs/CAs/"
 mc() { command mc --config-dir "$home" --quiet "$@"; }
 
 policy() {
-    local name=$1 on_bucket=$2 on_objects=$3
+    local name=$1 bucket=$2 on_bucket=$3 on_objects=$4
     cat > "$home/$name.json" <<JSON
 {"Version": "2012-10-17", "Statement": [
-  {"Effect": "Allow", "Action": [$on_bucket], "Resource": ["arn:aws:s3:::lethe-archive"]},
-  {"Effect": "Allow", "Action": [$on_objects], "Resource": ["arn:aws:s3:::lethe-archive/*"]}
+  {"Effect": "Allow", "Action": [$on_bucket], "Resource": ["arn:aws:s3:::$bucket"]},
+  {"Effect": "Allow", "Action": [$on_objects], "Resource": ["arn:aws:s3:::$bucket/*"]}
 ]}
 JSON
     mc admin policy create objects "$name" "$home/$name.json"
 }
 
+mc mb --ignore-existing --with-lock objects/lethe
 mc mb --ignore-existing --with-lock objects/lethe-archive
-policy lethe-archive \
+policy lethe-evidence lethe '"s3:GetBucketLocation", "s3:ListBucket"' '"s3:PutObject", "s3:GetObject"'
+policy lethe-archive lethe-archive \
     '"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration", "s3:GetLifecycleConfiguration"' \
     '"s3:PutObject", "s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObjectRetention", "s3:GetObjectRetention"'
-policy lethe-archive-read '"s3:GetBucketLocation"' '"s3:GetObject", "s3:GetObjectVersion"'
+policy lethe-archive-read lethe-archive '"s3:GetBucketLocation"' '"s3:GetObject", "s3:GetObjectVersion"'
 
 user() {
     mc admin user add objects "$1" "$2"
     # Attaching what is attached is an error to mc: what counts is that it is.
     mc admin policy attach objects "$1" --user "$1" || [[ $(mc admin policy entities objects --user "$1") == *"Policies:"*"$1"* ]]
 }
+user lethe-evidence "$EVIDENCE_SECRET_KEY"
 user lethe-archive "$ARCHIVE_SECRET_KEY"
 user lethe-archive-read "$ARCHIVE_READ_SECRET_KEY"
