@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import psycopg
 import pytest
@@ -31,12 +31,13 @@ pytestmark = pytest.mark.ceph
 OF_THE_BATCH = ("intent.write", "source.delete", "source.commit", "intent.close", "recover.close")
 CASES = [(name, kind) for name, kinds in ARCHIVE_POINTS.items() for kind in sorted(kinds)]
 CASES += [(name, kind) for name, kinds in ROW_POINTS.items() if name.rpartition(".")[0] in OF_THE_BATCH for kind in sorted(kinds)]
-BROKEN: list[tuple[Kind, Fault, bool]] = [
-    (kind, fault, stops)
-    for kind in ("put", "head", "get", "lock")
-    for fault in get_args(Fault)
-    for stops in ((False, True) if fault in ("cut", "lost") else (False,))
-]
+KINDS: tuple[Kind, ...] = ("put", "head", "get", "lock")
+FAULTS: tuple[tuple[Fault, bool], ...] = (("error", False), ("lost", False), ("lost", True), ("cut", True))
+BROKEN = [(kind, fault, stops) for kind in KINDS for fault, stops in FAULTS]
+"""Requests of the bucket, how each fails, and whether nothing is answered any more after it."""
+CASES = [
+    (n, k) for n, k in CASES if not (k == "cut" and "lost_ack" in (ARCHIVE_POINTS | ROW_POINTS)[n])
+]  # after a COMMIT both are one fault
 COUNTED = ("deleted", "arrived", "failed", "fingerprint", "error", "error_kind")
 SEED = int(os.environ.get("LETHE_FAULTS_SEED", "20261125"))
 
@@ -187,7 +188,7 @@ def test_a_bucket_that_fails_changes_neither_the_end_nor_the_totals(
     assert end_state(world, archive) == wanted["state"]
 
 
-@pytest.mark.parametrize(("kind", "fault"), [(k, f) for k in ("list versions", "list uploads", "delete") for f in get_args(Fault)])
+@pytest.mark.parametrize(("kind", "fault"), [(k, f) for k in ("list versions", "list uploads", "delete") for f in ("error", "lost")])
 def test_a_bucket_that_fails_while_a_dead_runs_objects_are_dropped(
     world: World, archive: Archive, wanted: dict[str, Any], ceph: CephGateway, kind: Kind, fault: Fault
 ) -> None:
@@ -195,10 +196,10 @@ def test_a_bucket_that_fails_while_a_dead_runs_objects_are_dropped(
     assert code == -signal.SIGKILL
     assert archive.objects()
     with wire_to(ceph.endpoint) as wire:
-        wire.fail(kind, 1, fault, and_stop=fault in ("cut", "lost"))
+        wire.fail(kind, 1, fault, and_stop=fault == "lost")
         code, totals = run(world, archive, endpoint=wire.endpoint)
         assert wire.seen[kind]
-    if fault in ("cut", "lost"):
+    if fault == "lost":
         assert {t["error_kind"] for t in totals} & {"Unreachable"}, "a bucket that stays away is said"
         code, totals = run(world, archive)
     assert code == 0
@@ -206,7 +207,7 @@ def test_a_bucket_that_fails_while_a_dead_runs_objects_are_dropped(
     assert end_state(world, archive) == wanted["state"]
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(6))
 def test_killed_at_any_points_one_after_the_other(world: World, archive: Archive, wanted: dict[str, Any], number: int) -> None:
     chance = random.Random(SEED + number)
     for name in chance.sample(sorted(ARCHIVE_POINTS | {p: ROW_POINTS[p] for p in ROW_POINTS if p.rpartition(".")[0] in OF_THE_BATCH}), 3):

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,7 +23,7 @@ from demo.postgres import PostgresServer
 from helpers.control import ControlDatabase, control_database
 from helpers.expiring import NOT_YET, Shelved, Vault, clients_made_once, process, vault
 from helpers.wire import Fault, Kind, Wire, wire_to
-from lethe.archive.keys import parse
+from lethe.instants import now
 from lethe.purge.faults import EXPIRY_POINTS
 
 pytestmark = pytest.mark.ceph
@@ -126,6 +127,8 @@ def assert_ended_like_an_undisturbed_run(made: Vault, totals: dict[str, Any]) ->
     assert states == {"expired": 3, "replaced": 1, "sealed": 3}
     living = made.sql("SELECT id, rows FROM lethe.archive_objects WHERE state = 'sealed' AND law = %(law)s")
     assert sum(rows for _, rows in living) == len(KEPT) and {number for number, _ in living} < set(there)
+    locked = made.sql("SELECT rows FROM lethe.archive_objects WHERE lock_until IS NOT NULL AND law = %(law)s")
+    assert locked == [(1,)], "the one whose day has not come, and nothing that is past its expiry"
     assert made.sql("SELECT count(*) FROM lethe.leases WHERE plan = %(plan)s") == [(0,)]
 
 
@@ -177,17 +180,23 @@ def test_a_bucket_that_fails_changes_neither_the_end_nor_the_totals(
 
 
 @pytest.mark.parametrize("which", ["whole", "rewritten"])
-def test_an_object_refused_inside_a_200_stays_and_the_next_run_ends_clean(due: Vault, wire: Wire, tmp_path: Path, which: str) -> None:
-    rows = {"whole": 40, "rewritten": 30}[which]
-    key = due.sql("SELECT key FROM lethe.archive_objects WHERE law = %(law)s AND rows = %(rows)s LIMIT 1", {"rows": rows})[0][0]
-    wire.refused = {key: "AccessDenied"}
+def test_an_object_refused_inside_a_200_stays_and_the_next_run_ends_clean(due: Vault, tmp_path: Path, which: str) -> None:
+    """The store refuses it itself: somebody locked the object."""
+    rows, gone = {"whole": (40, 40), "rewritten": (30, 20)}[which]
+    ((number,), *_) = due.sql("SELECT id FROM lethe.archive_objects WHERE law = %(law)s AND rows = %(rows)s ORDER BY id", {"rows": rows})
+    known, bucket = due.known(number), due.archive.bucket
+    bucket.lock(known.key, known.version, now() + timedelta(hours=1))
     ended, totals = run(due, tmp_path)
-    gone = {"whole": 40, "rewritten": 20}[which]
     assert (ended, totals["error_kind"], totals["failed"], totals["deleted"]) == (0, "ObjectErrors", gone, 140 - gone)
-    number = parse(key)
-    assert number is not None and sorted(due.ids()[number.id])[-1] == "object", "it is still there"
+    assert "AccessDenied" in totals["error"]
+    assert "object" in due.ids()[number], "it is still there"
     assert len(due.rows()) == len(KEPT) + gone, "and nothing is there twice"
-    wire.mend()
+    end = now() + timedelta(seconds=2)
+    shortened: Any = {"Mode": "GOVERNANCE", "RetainUntilDate": end}
+    bucket._client.put_object_retention(
+        Bucket=bucket.name, Key=known.key, VersionId=known.version or "", Retention=shortened, BypassGovernanceRetention=True
+    )
+    time.sleep(max(0.0, (end - now()).total_seconds()) + 1)  # a lock of a real store ends when it ends
     assert_ended_like_an_undisturbed_run(due, until_it_ends(due, tmp_path, ended, totals))
 
 

@@ -231,9 +231,7 @@ def assert_uncountable_and_untouched(made: Vault) -> None:
     assert (made.states(), made.archive.keys()) == (states, keys)
 
 
-def test_an_object_that_is_not_here_because_it_lies_in_another_bucket_is_not_taken_for_expired(
-    made: Vault, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_object_that_is_not_here_because_it_lies_in_another_bucket_is_not_taken_for_expired(made: Vault) -> None:
     gone = made.put([Shelved(key=n) for n in range(5)])
     made.sql(
         "INSERT INTO lethe.batches (plan, attempt, step, number, state, technique, range, rows, details) VALUES "
@@ -247,7 +245,7 @@ def test_an_object_that_is_not_here_because_it_lies_in_another_bucket_is_not_tak
     assert made.sql("SELECT state FROM lethe.batches WHERE plan = 'another'") == [("intent",)]
 
 
-def test_an_unused_rewrite_in_another_bucket_is_not_written_down_as_dropped(made: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unused_rewrite_in_another_bucket_is_not_written_down_as_dropped(made: Vault) -> None:
     unused = made.put([Shelved(key=n) for n in HELD], seal=False)
     made.sql(
         "UPDATE lethe.archive_objects SET state = 'stored', step = %(s)s WHERE id = %(id)s", {"s": made.where.step.id, "id": unused.id}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, LargeBinary, Text, bindparam, func, literal, select, text, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, Text, any_, bindparam, func, literal, select, text, update
 
 from lethe.archive.model import Manifest, State
 from lethe.control.tables import archive_objects as objects
@@ -41,6 +41,11 @@ class Known:
     expires_at: datetime
     lock_until: datetime | None
     manifest: Manifest | None
+
+
+def among(column: ColumnElement[Any], ids: Collection[str]) -> ColumnElement[bool]:
+    """Is the column one of these, however many? One array is bound: a statement has 65,535 parameters at most."""
+    return column == any_(literal(list(ids), ARRAY(Text)))
 
 
 def announce(connection: Connection, manifests: Iterable[Manifest], bucket: str) -> None:
@@ -92,8 +97,8 @@ def set_state(connection: Connection, ids: Collection[str], state: State, *, was
     values: dict[str, Any] = {"state": state}
     if state in {"dropped", "expired", "replaced"}:
         values |= {"ended_at": func.now(), "ended_by": by}
-        connection.execute(subjects.delete().where(subjects.c.object.in_(list(ids))))
-    moved = update(objects).where(objects.c.id.in_(list(ids)), objects.c.state.in_(list(was))).values(values)
+        connection.execute(subjects.delete().where(among(subjects.c.object, ids)))
+    moved = update(objects).where(among(objects.c.id, ids), objects.c.state.in_(list(was))).values(values)
     return connection.execute(moved).rowcount
 
 
@@ -136,7 +141,7 @@ def unlocked(connection: Connection, steps: Collection[str], at: datetime) -> tu
 
 def of_ids(connection: Connection, ids: Collection[str]) -> tuple[Known, ...]:
     """The objects of these ids, in the order of the ids."""
-    found = {row.id: _known(row) for row in connection.execute(select(objects).where(objects.c.id.in_(list(ids))))}
+    found = {row.id: _known(row) for row in connection.execute(select(objects).where(among(objects.c.id, ids)))}
     return tuple(found[i] for i in ids if i in found)
 
 

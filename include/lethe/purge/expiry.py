@@ -278,7 +278,7 @@ class _Expiry:
         for key in self.entries:
             if (parts := parse(key)) is not None:
                 left.setdefault(parts.id, []).append(key)
-        ended = objects.c.state.in_(ENDED) & objects.c.id.in_(list(left))
+        ended = objects.c.state.in_(ENDED) & manifests.among(objects.c.id, left)
         with self.ctx.control.connect() as book:
             over = manifests.of_ids(book, list(book.scalars(select(objects.c.id).where(ended))))
         expiring.refuse_elsewhere(over, self.bucket.name)
