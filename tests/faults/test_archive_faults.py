@@ -188,7 +188,7 @@ def test_a_bucket_that_fails_changes_neither_the_end_nor_the_totals(
     assert end_state(world, archive) == wanted["state"]
 
 
-@pytest.mark.parametrize(("kind", "fault"), [(k, f) for k in ("list versions", "list uploads", "delete") for f in ("error", "lost")])
+@pytest.mark.parametrize(("kind", "fault"), [(k, f) for k in ("list versions", "list uploads", "remove") for f in ("error", "lost")])
 def test_a_bucket_that_fails_while_a_dead_runs_objects_are_dropped(
     world: World, archive: Archive, wanted: dict[str, Any], ceph: CephGateway, kind: Kind, fault: Fault
 ) -> None:

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Kind = Literal["list versions", "list uploads", "delete", "abort", "put", "get", "head", "lock", "other"]
+Kind = Literal["list versions", "list uploads", "delete", "abort", "put", "get", "head", "lock", "remove", "other"]
 Fault = Literal["cut", "error", "lost", "error after"]
 """Before the store saw the request: no answer, or a 500; after it has done it: no answer, or a 500."""
 
@@ -150,7 +150,7 @@ def _kind(method: str, path: str) -> Kind:
     if method == "DELETE" and "uploadId" in names:
         return "abort"
     of_object = urlsplit(path).path.strip("/").count("/") > 0 and not names & {"object-lock", "versioning", "lifecycle"}
-    plain: dict[str, Kind] = {"PUT": "put", "GET": "get", "HEAD": "head"}
+    plain: dict[str, Kind] = {"PUT": "put", "GET": "get", "HEAD": "head", "DELETE": "remove"}
     return plain.get(method, "other") if of_object else "other"
 
 
