@@ -65,5 +65,7 @@ def test_a_field_that_no_form_has_is_refused_by_the_task_and_lies_in_that_run_s_
     assert api.ended("legal_hold", run) == "failed"
     assert demo.evidence("hold.refused")[-1]["problem"] == "The form has fields that no hold has."
     server = databases.server(demo.home)
-    assert {found.partition(": ")[0] for found in in_database(server.url("airflow"), STRAY)} == {"public.dag_run.conf"}
+    found = {place.partition(": ")[0] for place in in_database(server.url("airflow"), STRAY)}
+    # A run that failed leaves its configuration in the record of its callback too, for as long as Airflow keeps that.
+    assert {"public.dag_run.conf"} <= found <= {"public.dag_run.conf", "public.callback.data"}
     assert in_database(server.url("lethe"), STRAY) == [] == in_folder(demo.home.airflow, STRAY)

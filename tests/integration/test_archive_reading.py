@@ -191,7 +191,7 @@ def test_the_application_reads_neither_the_archive_s_bucket_nor_lethe_s_database
         with pytest.raises(Uncountable, match="no right"):
             asks()
     with psycopg.connect(world.server.url(), autocommit=True) as admin:
-        if not admin.execute("SELECT FROM pg_roles WHERE rolname = 'spotrak_app'").fetchone():
+        if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = 'spotrak_app'").fetchone():
             admin.execute("CREATE ROLE spotrak_app LOGIN")
     for role in ("spotrak_app", "lethe_purger", "lethe_checker", "lethe_keeper"):
         with psycopg.connect(world.server.url(world.url.rsplit("/", 1)[1], user=role)) as connection:

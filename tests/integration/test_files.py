@@ -350,8 +350,13 @@ def test_a_bucket_or_a_table_that_cannot_be_read_is_no_zero(papers: Papers, wire
     assert before == {}, "what could not be counted is not kept as a number"
     wire.mend()
     papers.world.sql("ALTER TABLE app.papers ENABLE ROW LEVEL SECURITY")
-    with pytest.raises(PartialView, match="cannot be read whole"):
-        compared(papers)
+    bypasses = papers.world.number("SELECT rolbypassrls FROM pg_roles WHERE rolname = 'lethe_checker'")
+    papers.world.sql("ALTER ROLE lethe_checker NOBYPASSRLS")  # roles are the server's: another test's company lets its checker see all
+    try:
+        with pytest.raises(PartialView, match="cannot be read whole"):
+            compared(papers)
+    finally:
+        papers.world.sql(f"ALTER ROLE lethe_checker {'BYPASSRLS' if bypasses else 'NOBYPASSRLS'}")
 
 
 def verified(made: Papers, before: dict[str, int] | None) -> tuple[StepResult, Check]:

@@ -223,5 +223,5 @@ def test_every_batch_says_what_postgresql_counted(world: World) -> None:
     world.purge(step("logs"))
     with world.control.runtime.connect() as c:
         rows = c.execute(select(batches.c.rows, batches.c.details, batches.c.state, batches.c.xid)).all()
-    assert [r.state for r in rows] == ["committed"] * 2
+    assert len(rows) >= 2 and {r.state for r in rows} == {"committed"}, "a slow machine makes more and smaller ones"
     assert all(r.details["statistics"] == {"app.logs": r.rows} and r.xid for r in rows)
