@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def _buckets(workspace: Workspace, store: Store) -> Iterator[CheckFinding]:
     mapped = {p.bucket for p in store.prefixes.values()}
     with answering("(all)"):
         there = {b["Name"] for b in client.list_buckets().get("Buckets", [])}
-    for bucket in sorted(there - mapped - exempt - _own_bucket(workspace)):
+    for bucket in sorted(there - mapped - exempt - _own_buckets(workspace)):
         yield CheckFinding(
             kind="bucket not mapped", where=bucket, problem="The bucket is not in the catalog.", fix="Add a prefix of it, or exempt it."
         )
@@ -128,12 +129,14 @@ def _buckets(workspace: Workspace, store: Store) -> Iterator[CheckFinding]:
             )
 
 
-def _own_bucket(workspace: Workspace) -> set[str]:
-    """Lethe's own bucket: it may lie in the same account, and holds ids and counts only (invariant 8)."""
-    try:
-        return {str(workspace.connections(settings.EVIDENCE_BUCKET).extra.get("bucket", ""))}
-    except Unreachable:
-        return set()
+def _own_buckets(workspace: Workspace) -> set[str]:
+    """Lethe's own buckets: they may lie in the same account. One holds ids and counts only (invariant 8), the other is the archive, whose
+    objects have manifests and a check of their own."""
+    found = set()
+    for connection in (settings.EVIDENCE_BUCKET, settings.ARCHIVE):
+        with suppress(Unreachable):
+            found.add(str(workspace.connections(connection).extra.get("bucket", "")))
+    return found
 
 
 def _outside(client: S3Client, bucket: str, prefixes: list[str], here: str) -> int:

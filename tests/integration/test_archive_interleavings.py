@@ -101,7 +101,7 @@ def test_a_process_that_was_taken_for_dead_drops_nothing_of_the_one_that_took_ov
 ) -> None:
     chosen = [archiving("logs"), step("acts")]
     stalls, may_go = threading.Event(), threading.Event()
-    make_room = getattr(run_module, "make_room")
+    make_room = run_module.make_room
 
     def long_vacuum(of: Any, runner: Any) -> Any:
         if threading.current_thread().name == "first":
