@@ -30,6 +30,7 @@ from lethe.purge import run as run_module
 from lethe.purge.context import PurgeContext
 from lethe.purge.run import run_group
 from lethe.purge.sources import Sources
+from lethe.purge.space import make_room
 
 pytestmark = pytest.mark.ceph
 DUE = 200
@@ -101,7 +102,6 @@ def test_a_process_that_was_taken_for_dead_drops_nothing_of_the_one_that_took_ov
 ) -> None:
     chosen = [archiving("logs"), step("acts")]
     stalls, may_go = threading.Event(), threading.Event()
-    make_room = run_module.make_room
 
     def long_vacuum(of: Any, runner: Any) -> Any:
         if threading.current_thread().name == "first":
