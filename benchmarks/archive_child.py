@@ -33,6 +33,7 @@ from lethe.connections import Connection
 from lethe.control.plans import Counted, load_counts, load_plan
 from lethe.plan.model import ArchiveTerms, Plan, Predicate
 from lethe.purge import archiving
+from lethe.purge.archive_books import ArchiveBooks
 from lethe.purge.archiving import Archiver
 from lethe.purge.batch import Runner
 from lethe.purge.context import Limits, PurgeContext
@@ -231,13 +232,13 @@ _TAPS: tuple[tuple[Any, str, str], ...] = (
     (manifests, "announce", "announce"),
     (ArchiveBucket, "put", "put"),
     (ArchiveBucket, "head", "head"),
-    (ArchiveBucket, "get", "get"),
+    (ArchiveBucket, "get_encrypted", "get"),
     (write, "from_parquet", "decode"),
     (Plain, "_take", "take and delete"),
     (Runner, "_write", "intent"),
-    (Archiver, "store", "store"),
+    (ArchiveBooks, "store", "store"),
     (Runner, "_closed", "close"),
-    (Archiver, "seal", "seal"),
+    (ArchiveBooks, "seal", "seal"),
     (ArchiveBucket, "lock", "lock"),
 )
 """Where time is taken: of what, which function, and under which name. Some lie within others."""

@@ -109,7 +109,7 @@ def clients_made_once() -> Iterator[None]:
             kept[which] = client(connection, patient=patient)
         return kept[which]
 
-    with patch("helpers.archiving.client", once), patch("lethe.archive.bucket.client", once), patch("lethe.purge.expiry.client_of", once):
+    with patch("helpers.archiving.client", once), patch("lethe.archive.bucket.client", once):
         yield
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
@@ -18,21 +17,19 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import Connection, func, select
 
 from lethe.archive import manifests
 from lethe.archive.bucket import ArchiveBucket
-from lethe.archive.digest import row_digest
 from lethe.archive.finding import LIVING, NamedHold, held_rows, holding
-from lethe.archive.keys import object_key, slug
+from lethe.archive.keys import slug
 from lethe.archive.manifests import Known
-from lethe.archive.model import PERSONS, TENANT, Manifest
-from lethe.archive.parquet import from_parquet, to_parquet
-from lethe.archive.write import Prepared
+from lethe.archive.model import Manifest
+from lethe.archive.parquet import from_parquet
+from lethe.archive.write import Prepared, as_object
 from lethe.control.plans import Counted
 from lethe.control.tables import archive_objects as objects
-from lethe.errors import ArchiveDiffers, Uncountable
+from lethe.errors import ArchiveDiffers
 from lethe.plan.expiry import Archived
 from lethe.plan.model import Counts, ExpiryPredicate, Plan, Step
 
@@ -52,18 +49,8 @@ def due(connection: Connection, predicate: ExpiryPredicate, bucket: str) -> tupl
     mine = (objects.c.dataset == predicate.dataset) & (objects.c.law == predicate.law) & objects.c.state.in_(LIVING)
     query = select(objects.c.id).where(mine, objects.c.expires_at <= predicate.as_of).order_by(objects.c.expires_at, objects.c.id)
     found = manifests.of_ids(connection, list(connection.scalars(query)))
-    refuse_elsewhere(found, bucket)
+    manifests.refuse_elsewhere(found, bucket)
     return found
-
-
-def refuse_elsewhere(found: Iterable[Known], bucket: str) -> None:
-    """Uncountable when an object was written to another bucket than this one: what is missing here may lie there."""
-    elsewhere = [k for k in found if k.bucket != bucket]
-    if elsewhere:
-        raise Uncountable(
-            f"{len(elsewhere)} archive objects of {elsewhere[0].dataset!r} lie in another bucket than {bucket!r}.",
-            fix="Name the bucket that they were written to in the connection archive_s3, or move them and correct their manifests.",
-        )
 
 
 def key64_of(number: str) -> int:
@@ -161,21 +148,14 @@ def count(connection: Connection, step: Step, judge: Judge) -> Counted:
 def rewritten(known: Known, rows: pa.Table, *, plan: Plan, attempt: int, step: Step) -> Prepared:
     """The object that replaces `known`: these rows of it, with the same columns and expiry, under an id of its own."""
     old = _manifest(known)
-    number = uuid.uuid4().hex
-    described = {"dataset": old.dataset, "law": old.law, "rule": old.rule, "policy": old.policy_version}
-    data = bytes(to_parquet(rows, {**described, "expires_on": old.expires_on.isoformat(), "id": number}))
+    data, found = as_object(
+        rows, old.schema_digest, old.expires_on, dataset=old.dataset, law=old.law, rule=old.rule, policy=old.policy_version
+    )
     changes: dict[str, Any] = {
-        "id": number,
-        "key": object_key(old.dataset, old.law, old.schema_digest, old.expires_on, number),
+        **found,
         "plan": plan.digest,
         "attempt": attempt,
         "step": step.id,
-        "rows": rows.num_rows,
-        "size": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "digest": row_digest(rows),
-        "persons": tuple(_distinct(pc.list_flatten(rows[PERSONS]))),
-        "tenants": tuple(_distinct(rows[TENANT])),
         "encryption": None,
         "etag": None,
         "replaces": old.id,
@@ -202,7 +182,3 @@ def differs(known: Known, how: str) -> ArchiveDiffers:
         f"Archive object {known.id} {how}.",
         fix="Nothing of it was deleted. `lethe verify --deep` looks at every object; find out who changed the bucket before it expires.",
     )
-
-
-def _distinct(names: pa.ChunkedArray) -> Iterator[str]:
-    yield from sorted(n for n in pc.unique(names).to_pylist() if n is not None)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, Text, any_, bindparam, func, literal, select, text, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, Select, Text, any_, bindparam, func, literal, select, text, update
 
 from lethe.archive.model import Manifest, State
 from lethe.control.tables import archive_objects as objects
 from lethe.control.tables import archive_subjects as subjects
 from lethe.control.tables import batches
-from lethe.errors import StoreBusy
+from lethe.errors import StoreBusy, Uncountable
 
 _SUBJECTS = text(
     "insert into lethe.archive_subjects (digest, object, kind) "
@@ -132,17 +132,36 @@ def open_steps(connection: Connection, store: str) -> frozenset[str]:
     return frozenset(connection.scalars(select(objects.c.step).where(open_).distinct()))
 
 
+def any_unlocked(connection: Connection, steps: Collection[str], at: datetime) -> bool:
+    """Is there one for `unlocked`? In a bucket without locks that is every object, so it is asked before they are read."""
+    return bool(connection.scalar(select(_unlocked(steps, at).exists())))
+
+
 def unlocked(connection: Connection, steps: Collection[str], at: datetime) -> tuple[Known, ...]:
     """Sealed objects of these steps without a lock although they expire after `at`; not those rewritten to what holds keep."""
+    return tuple(_known(row) for row in connection.execute(_unlocked(steps, at)))
+
+
+def _unlocked(steps: Collection[str], at: datetime) -> Select[Any]:
     rewritten = objects.c.manifest["replaces"].astext.is_not(None)
     query = select(objects).where(objects.c.state == "sealed", objects.c.lock_until.is_(None), objects.c.expires_at > at, ~rewritten)
-    return tuple(_known(row) for row in connection.execute(query.where(objects.c.step.in_(list(steps)))))
+    return query.where(objects.c.step.in_(list(steps)))
 
 
 def of_ids(connection: Connection, ids: Collection[str]) -> tuple[Known, ...]:
     """The objects of these ids, in the order of the ids."""
     found = {row.id: _known(row) for row in connection.execute(select(objects).where(among(objects.c.id, ids)))}
     return tuple(found[i] for i in ids if i in found)
+
+
+def refuse_elsewhere(found: Iterable[Known], bucket: str) -> None:
+    """Uncountable when an object was written to another bucket than this one: what is missing here may lie there."""
+    elsewhere = [k for k in found if k.bucket != bucket]
+    if elsewhere:
+        raise Uncountable(
+            f"{len(elsewhere)} archive objects of {elsewhere[0].dataset!r} lie in another bucket than {bucket!r}.",
+            fix="Name the bucket that they were written to in the connection archive_s3, or move them and correct their manifests.",
+        )
 
 
 def full(connection: Connection, known: Known) -> Manifest:

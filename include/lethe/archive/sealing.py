@@ -33,8 +33,6 @@ def seal(
     Raises what the bucket raises; what was sealed before stays sealed.
     """
     for known in objects:
-        if known.state == "sealed" and not lockable:
-            continue
         with control.connect() as book:
             manifest = manifests.full(book, known)
         if known.state != "sealed":

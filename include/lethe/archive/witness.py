@@ -13,6 +13,7 @@ from itertools import groupby
 from sqlalchemy import Connection, func, select
 
 from lethe.archive.finding import LIVING
+from lethe.archive.manifests import among
 from lethe.control.tables import archive_objects as objects
 from lethe.control.tables import runs
 from lethe.evidence.ledger import LEDGER_LOCK, append, records
@@ -40,14 +41,14 @@ def record_kept(connection: Connection, run: str, attempt: int, *, steps: Collec
     connection.execute(select(func.pg_advisory_xact_lock(*LEDGER_LOCK)))
     theirs = objects.c.step.in_(list(steps)) | (objects.c.store.in_(list(stores)) & (objects.c.plan != run))
     columns = (objects.c.step, objects.c.id, objects.c.manifest["sha256"].astext.label("sha256"), objects.c.rows)
-    query = select(*columns).where(objects.c.state.in_(list(LIVING)), theirs).order_by(objects.c.step, objects.c.announced_at, objects.c.id)
-    found = connection.execute(query).all()
-    known = witnessed(connection) if found else {}
-    new = [row for row in found if row.id not in known]
+    mine = objects.c.state.in_(list(LIVING)) & objects.c.recorded_at.is_(None)
+    new = connection.execute(select(*columns).where(mine, theirs).order_by(objects.c.step, objects.c.announced_at, objects.c.id)).all()
     for step, rows in groupby(new, key=lambda row: row.step):
         entries = [[row.id, row.sha256, row.rows] for row in rows]
         for start in range(0, len(entries), AT_ONCE):
             append(connection, KEPT, {"attempt": attempt, "step": step, "objects": entries[start : start + AT_ONCE]}, run=run)
+    recorded = objects.update().where(among(objects.c.id, [row.id for row in new])).values(recorded_at=func.now())
+    connection.execute(recorded)
     return len(new)
 
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.digest import row_digest
 from lethe.archive.keys import object_key
-from lethe.archive.model import ArchivedColumn, Manifest, NamedBy
+from lethe.archive.model import PERSONS, TENANT, ArchivedColumn, Manifest, NamedBy
 from lethe.archive.parquet import from_parquet, to_parquet
 from lethe.errors import ArchiveDiffers
 from lethe.frozen import digest
@@ -62,14 +63,13 @@ def prepare(
     terms, predicate = step.archive, step.predicate
     if terms is None or not isinstance(predicate, Predicate):
         raise TypeError(f"step {step.id} archives nothing")
-    number, schema = uuid.uuid4().hex, digest([c.model_dump() for c in columns])
-    described = {"dataset": step.dataset or "", "law": terms.law, "rule": step.rule, "policy": plan.policy_version}
-    data = bytes(to_parquet(rows, {**described, "expires_on": day.isoformat(), "id": number}))
+    schema = digest([c.model_dump() for c in columns])
+    dataset = step.dataset or ""
+    data, found = as_object(rows, schema, day, dataset=dataset, law=terms.law, rule=step.rule, policy=plan.policy_version)
     manifest = Manifest(
-        id=number,
-        key=object_key(step.dataset or "", terms.law, schema, day, number),
+        **found,
         store=step.store or "",
-        dataset=step.dataset or "",
+        dataset=dataset,
         rule=step.rule,
         law=terms.law,
         ground=terms.ground,
@@ -81,17 +81,28 @@ def prepare(
         clock_is_a_day=predicate.clock.stored_as == "date",
         expires_on=day,
         expires_at=datetime.combine(day, time.min, ZoneInfo(predicate.zone)).astimezone(UTC),
-        rows=rows.num_rows,
-        size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        digest=row_digest(rows),
         columns=tuple(columns),
-        persons=_distinct(pc.list_flatten(rows["_lethe_persons"])),
-        tenants=_distinct(rows["_lethe_tenant"]),
         names=names,
         encryption=None,
     )
     return Prepared(manifest=manifest, data=data)
+
+
+def as_object(rows: pa.Table, schema: str, day: date, *, dataset: str, law: str, rule: str, policy: str) -> tuple[bytes, dict[str, Any]]:
+    """The bytes of an object of these rows under a new id, and what its manifest says of them."""
+    number = uuid.uuid4().hex
+    described = {"dataset": dataset, "law": law, "rule": rule, "policy": policy, "expires_on": day.isoformat(), "id": number}
+    data = bytes(to_parquet(rows, described))
+    return data, {
+        "id": number,
+        "key": object_key(dataset, law, schema, day, number),
+        "rows": rows.num_rows,
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "digest": row_digest(rows),
+        "persons": _distinct(pc.list_flatten(rows[PERSONS])),
+        "tenants": _distinct(rows[TENANT]),
+    }
 
 
 def compare(bucket: ArchiveBucket, prepared: Prepared, rows: pa.Table, version: str | None) -> str:

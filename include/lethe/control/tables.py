@@ -212,6 +212,7 @@ archive_objects = Table(
     Column("lock_until", Instant, comment="as read back from the store; NULL where it has no lock"),
     Column("announced_at", Instant, nullable=False, server_default=_now),
     Column("sealed_at", Instant),
+    Column("recorded_at", Instant, comment="when the ledger got its record of it"),
     Column("ended_at", Instant, comment="when it was dropped, expired or replaced"),
     Column("ended_by", Text, comment="the plan that expired or replaced it"),
 )

@@ -1,15 +1,13 @@
 """What a purge does with rows before it deletes them: those that a law needs go to the archive, all are counted by tenant.
 
 The order is the promise (invariant 2). Inside the batch's transaction: read on its snapshot; announce in `lethe_db`; upload; read back and
-compare; only then does the technique delete, and compare the number. The intent makes the objects `stored`, its closing `confirmed`;
-after that they are sealed. An object whose deletion did not commit is dropped: at once where this process lives on, else by recovery.
+compare; only then does the technique delete, and compare the number. What becomes of the objects then is in `archive_books.py`.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,30 +15,22 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, Connection, FromClause, Text, func, select, text
-from sqlalchemy.exc import DBAPIError
 
-from lethe import settings
-from lethe.archive import manifests, sealing
-from lethe.archive.bucket import ArchiveBucket
-from lethe.archive.manifests import Known
-from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, Manifest, NamedBy
+from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, NamedBy
 from lethe.archive.names import fingerprint, names_of, person_lists
-from lethe.archive.posture import refuse_unfit
 from lethe.archive.write import Prepared, by_expiry, compare, over, prepare
-from lethe.errors import LetheError, ObjectErrors, Uncountable
 from lethe.plan.model import HoldScope, Predicate, Step
 from lethe.plan.order import table_name, visited
+from lethe.purge.archive_books import ArchiveBooks
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
-from lethe.purge.sources import Sources, durably
+from lethe.purge.sources import Sources
 from lethe.stores.postgres import taking
 from lethe.stores.postgres.archived import Projected, as_kept, projection
 from lethe.stores.postgres.arrow import ArrowReader
 from lethe.stores.postgres.delete import younger
 from lethe.stores.postgres.predicate import Target
 from lethe.stores.postgres.taking import Reading, Taken
-
-log = logging.getLogger(__name__)
 
 
 def is_sorted(step: Step, ctx: PurgeContext) -> bool:
@@ -59,7 +49,7 @@ class Archiver:
     def __init__(self, ctx: PurgeContext, sources: Sources) -> None:
         """Opens nothing yet."""
         self.ctx, self.sources = ctx, sources
-        self._bucket: ArchiveBucket | None = None
+        self.books = ArchiveBooks(ctx)
         self._idle: list[ArrowReader] = []
         self._readings: dict[str, tuple[Reading, tuple[Projected, ...]]] = {}
         self._lock = threading.Lock()
@@ -69,27 +59,12 @@ class Archiver:
         """Does this step's technique need it?"""
         return is_sorted(step, self.ctx)
 
-    @property
-    def bucket(self) -> ArchiveBucket:
-        """The archive's bucket, looked at once. Raises Unreachable when the connection is not set, NotArchivable when it cannot be the archive."""
-        with self._lock:
-            if self._bucket is None:
-                bucket = ArchiveBucket.of(self.ctx.connections(settings.ARCHIVE))
-                posture = bucket.posture()
-                refuse_unfit(posture)
-                self._bucket, self._lockable = bucket, posture.lock is True
-            return self._bucket
-
-    _lockable = False
-
     def close(self) -> None:
         """Closes the readers' sessions."""
         with self._lock:
             idle, self._idle = self._idle, []
         for reader in idle:
             reader.close()
-
-    # Inside a batch
 
     def ready(self, holds: Sequence[HoldScope]) -> None:
         """Before a batch's transaction begins: this thread has a session that reads, with these holds."""
@@ -189,147 +164,20 @@ class Archiver:
             (part, prepare(part, columns, day, plan=self.ctx.plan, attempt=self.ctx.attempt, step=step, names=named))
             for day, part in by_expiry(rows, expires)
         ]
-        pending = self._pending
-        for _, prepared in parts:
-            pending[prepared.manifest.id] = (prepared.manifest, None)
-        with self.ctx.control.connect() as book, book.begin() as work:
-            durably(book)
-            point("archive.announce.before", book)
-            manifests.announce(book, [p.manifest for _, p in parts], self.bucket.name)
-            work.commit()
-            point("archive.announce.after", book)
+        self.books.announce([p.manifest for _, p in parts])
         for part, prepared in parts:
-            self._upload(part, prepared, pending)
+            self._upload(part, prepared)
         return tuple(p.manifest.id for _, p in parts)
 
-    def _upload(self, part: pa.Table, prepared: Prepared, pending: dict[str, tuple[Manifest, str | None]]) -> None:
-        manifest = prepared.manifest
+    def _upload(self, part: pa.Table, prepared: Prepared) -> None:
+        manifest, bucket = prepared.manifest, self.books.bucket
         point("archive.upload.before")
-        put = self.bucket.put(manifest.key, prepared.data)
+        put = bucket.put(manifest.key, prepared.data)
         point("archive.upload.after")
-        pending[manifest.id] = (manifest, put.version)
-        encryption = compare(self.bucket, prepared, part, put.version)
+        self.books.uploaded(manifest, put.version)
+        encryption = compare(bucket, prepared, part, put.version)
         point("archive.readback.after")
-        pending[manifest.id] = (manifest.model_copy(update={"encryption": encryption, "etag": put.etag or None}), put.version)
-
-    # Around a batch
-
-    @property
-    def _pending(self) -> dict[str, tuple[Manifest, str | None]]:
-        if not hasattr(self._mine, "pending"):
-            self._mine.pending = {}
-        found: dict[str, tuple[Manifest, str | None]] = self._mine.pending
-        return found
-
-    def forget(self) -> None:
-        """Before a batch: this thread has nothing announced. What an earlier batch that failed left is settled at the end of the group."""
-        self._pending.clear()
-
-    def store(self, book: Connection, numbers: Mapping[str, int]) -> None:
-        """Writes the manifests of what this thread has uploaded, in the transaction of the intent."""
-        for step, number in numbers.items():
-            manifests.store(book, {i: (m, v) for i, (m, v) in self._pending.items() if m.step == step}, number)
-
-    def confirm(self, book: Connection, numbers: Mapping[str, int]) -> None:
-        """The deletion committed: in the transaction that closes the intents of these steps."""
-        manifests.set_state(book, [i for i, (m, _) in self._pending.items() if m.step in numbers], "confirmed", was=["stored"])
-
-    def seal(self) -> None:
-        """Seals what this thread's batch archived. What cannot be sealed now is sealed at the end of the group (`seal_left`)."""
-        ids = tuple(self._pending)
-        self._pending.clear()
-        if not ids:
-            return
-        try:
-            with self.ctx.control.connect() as book:
-                known = manifests.of_ids(book, ids)
-            self._seal([k for k in known if k.state == "confirmed"])
-        except (LetheError, DBAPIError, psycopg.Error) as error:
-            log.warning("archive objects are not sealed yet", extra={"objects": len(ids), "error": type(error).__name__})
-
-    def resolve(self) -> None:
-        """After recovery told what became of this thread's batch: what committed is confirmed, and still to be sealed; the rest is dropped."""
-        ids = tuple(self._pending)
-        if ids:
-            self._settle(ids)
-
-    def discard(self) -> None:
-        """The batch was rolled back and no intent speaks of its objects: they are dropped. Where that fails too, the end of the group, or
-        the next run, does it."""
-        ids = tuple(self._pending)
-        if not ids:
-            return
-        try:
-            self._settle(ids)
-        except (LetheError, DBAPIError, psycopg.Error) as error:
-            self._pending.clear()
-            log.warning("archive objects are not dropped yet", extra={"objects": len(ids), "error": type(error).__name__})
-
-    def _settle(self, ids: Collection[str]) -> None:
-        """Confirms or drops objects by what became of their batches, and forgets those that this thread dropped."""
-        with self.ctx.control.begin() as book:
-            found = [k for k in manifests.of_ids(book, tuple(ids)) if k.state in {"announced", "stored"}]
-            fates = {k.id: manifests.fate(book, k) for k in found}
-            manifests.set_state(book, [i for i, fate in fates.items() if fate == "committed"], "confirmed", was=["stored"])
-        gone = [k for k in found if fates[k.id] == "gone"]
-        if gone:
-            drop(self.bucket, self.ctx, gone)
-        for known in gone:
-            self._pending.pop(known.id, None)
-
-    # Around a group
-
-    def recover(self, steps: Collection[str]) -> None:
-        """When no batch of these steps runs, of whatever plan, and recovery has closed their intents: objects of committed batches are
-        confirmed and sealed, all others dropped. Objects of a batch in doubt are left alone."""
-        with self.ctx.control.connect() as book:
-            open_ = manifests.in_states(book, ["announced", "stored"], steps=steps)
-        try:
-            self._settle([k.id for k in open_])
-        finally:
-            self.seal_left(steps)
-
-    def seal_left(self, steps: Collection[str]) -> None:
-        """Seals every confirmed object of these steps that is not sealed yet, and locks those that were sealed when the bucket did not say
-        that it can. Raises what hinders it."""
-        with self.ctx.control.connect() as book:
-            known = [*manifests.in_states(book, ["confirmed"], steps=steps), *manifests.unlocked(book, steps, self.ctx.clock())]
-        if known:
-            self._seal(known)
-
-    def _seal(self, known: Sequence[Known]) -> None:
-        bucket = self.bucket
-        refuse_elsewhere(bucket, known)
-        sealing.seal(bucket, self.ctx.control, known, lockable=self._lockable, at=self.ctx.clock(), point=point)
-
-
-def drop(bucket: ArchiveBucket, ctx: PurgeContext, known: Sequence[Known]) -> None:
-    """Deletes objects whose deletion did not commit, all versions and unfinished uploads, and writes it down. One that the store refuses is
-    told at the end: the others go all the same."""
-    refuse_elsewhere(bucket, known)
-    refused: list[LetheError] = []
-    for each in known:
-        point("archive.drop.before")
-        try:
-            bucket.drop(each.key)
-        except ObjectErrors as error:
-            refused.append(error)
-            continue
-        point("archive.drop.after")
-        with ctx.control.begin() as book:
-            manifests.set_state(book, [each.id], "dropped", was=["announced", "stored"])
-    if refused:
-        raise refused[0]
-
-
-def refuse_elsewhere(bucket: ArchiveBucket, known: Sequence[Known]) -> None:
-    """Raises Uncountable when an object lies in another bucket than the archive's: nothing can be told, or done, about it here."""
-    elsewhere = sum(k.bucket != bucket.name for k in known)
-    if elsewhere:
-        raise Uncountable(
-            f"{elsewhere} archive objects lie in another bucket than {bucket.name!r}.",
-            fix="Name the bucket that they were written to in the connection archive_s3, or move them and correct their manifests.",
-        )
+        self.books.uploaded(manifest.model_copy(update={"encryption": encryption, "etag": put.etag or None}), put.version)
 
 
 def _by_tenant(tenants: pa.Array, kept: np.ndarray) -> dict[str, tuple[int, int]]:

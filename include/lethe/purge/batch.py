@@ -128,7 +128,7 @@ class Runner:
     def run(self, technique: Technique, cursor: Any) -> Outcome:
         """One batch; its outcome once it is committed. Raises what `sources.in_words` knows, WrongCount, InDoubt, StoreBusy."""
         doing = Try()
-        self.archiver.forget()
+        self.archiver.books.forget()
 
         def once() -> Outcome:
             if doing.outcome is not None and self._committed(doing):
@@ -145,7 +145,7 @@ class Runner:
             raise
         finally:
             self.archiver.rest()
-        self.archiver.seal()
+        self.archiver.books.seal()
         self._pause(outcome)
         return outcome
 
@@ -178,7 +178,7 @@ class Runner:
         """Ends this lane's old sessions and closes what intents of its last try are open; the other lanes' are their own business."""
         self._drop()
         recover(self.ctx, self.sources, self.all_steps, self.ctx.control, numbers=numbers)
-        self.archiver.resolve()
+        self.archiver.books.resolve()
         self._lost = False
 
     def _settle(self, doing: Try) -> None:
@@ -244,7 +244,7 @@ class Runner:
             if source is not None and source.in_transaction() and not source.invalidated:
                 self.sources.drop(technique.role)
             if doing.outcome is None:
-                self.archiver.discard()
+                self.archiver.books.discard()
             raise
         finally:
             self._rested = time.monotonic() - began - self._busy
@@ -283,7 +283,7 @@ class Runner:
                 seconds=seconds,
                 statistics=statistics,
             )
-            self.archiver.store(book, numbers)
+            self.archiver.books.store(book, numbers)
             work.commit()
             point("intent.write.after", book)
 
@@ -303,7 +303,7 @@ class Runner:
             point("intent.close.before", book)
             book.execute(_NO_WAIT)
             intents.close_intents(book, self.lease.plan, self.lease.attempt, numbers, "committed")
-            self.archiver.confirm(book, numbers)
+            self.archiver.books.confirm(book, numbers)
             work.commit()
             point("intent.close.after", book)
 

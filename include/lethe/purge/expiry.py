@@ -36,7 +36,6 @@ from lethe.purge.faults import point
 from lethe.purge.lease import PATIENT, Lease, confirm
 from lethe.purge.objects import carried_out
 from lethe.stores.s3.client import answering
-from lethe.stores.s3.client import client as client_of
 from lethe.stores.s3.delete import ObjectResult, delete_entries
 from lethe.stores.s3.listing import Entry, Kind, everything
 
@@ -63,9 +62,9 @@ class _Expiry:
     """One pass over a step's due objects."""
 
     def __init__(self, step: Step, ctx: PurgeContext, lease: Lease) -> None:
-        connection = ctx.connections(settings.ARCHIVE)
         self.step, self.ctx, self.lease, self.predicate = step, ctx, lease, expiring.predicate_of(step)
-        self.bucket, self.client = ArchiveBucket.of(connection), client_of(connection)
+        self.bucket = ArchiveBucket.of(ctx.connections(settings.ARCHIVE))
+        self.client = self.bucket.client
         self.books = Books(step, ctx, lease)
         self.entries: dict[str, list[Entry]] = {}
         self.wrong: dict[str, ArchiveDiffers] = {}
@@ -235,7 +234,7 @@ class _Expiry:
         """Seals the objects that this step wrote. Their period is over, so none is locked."""
         with self.ctx.control.connect() as book:
             confirmed = manifests.in_states(book, ["confirmed"], steps=[self.step.id])
-        expiring.refuse_elsewhere(confirmed, self.bucket.name)
+        manifests.refuse_elsewhere(confirmed, self.bucket.name)
         sealing.seal(self.bucket, self.ctx.control, confirmed, lockable=False, at=self.ctx.clock(), point=_seal_point)
 
     # What earlier processes left
@@ -249,7 +248,7 @@ class _Expiry:
             with self.ctx.control.connect() as book:
                 old = manifests.of_ids(book, row.details["objects"])
                 new = manifests.of_ids(book, [row.details["new"]] if row.technique == REWRITE else [])
-            expiring.refuse_elsewhere([*old, *new], self.bucket.name)
+            manifests.refuse_elsewhere([*old, *new], self.bucket.name)
             gone = [k for k in old if self._own(k) is None]
             with self.books.interrupted(row, gone) as is_open:
                 for each in new if is_open else ():
@@ -264,7 +263,7 @@ class _Expiry:
         """An object that was to replace another one, and did not. Call it `_leased` or `_holding`."""
         with self.ctx.control.connect() as book:
             unused = manifests.in_states(book, ["announced", "stored"], steps=[self.step.id])
-        expiring.refuse_elsewhere(unused, self.bucket.name)
+        manifests.refuse_elsewhere(unused, self.bucket.name)
         for known in unused:
             with self.books.dropping(known) as is_unused:
                 if is_unused:
@@ -281,7 +280,7 @@ class _Expiry:
         ended = objects.c.state.in_(ENDED) & manifests.among(objects.c.id, left)
         with self.ctx.control.connect() as book:
             over = manifests.of_ids(book, list(book.scalars(select(objects.c.id).where(ended))))
-        expiring.refuse_elsewhere(over, self.bucket.name)
+        manifests.refuse_elsewhere(over, self.bucket.name)
         keys = [key for known in over for key in left[known.id]]
         if keys:
             with self._holding():

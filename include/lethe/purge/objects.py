@@ -32,14 +32,11 @@ from lethe.plan.model import HoldScope, ObjectPredicate, Step
 from lethe.purge import intents
 from lethe.purge.context import PurgeContext, StepTotals
 from lethe.purge.faults import point
-from lethe.purge.lease import Lease, confirm, renew
+from lethe.purge.lease import PATIENT, Lease, confirm, renew
 from lethe.purge.sources import in_words, is_locked, is_lost
 from lethe.stores.s3.client import client as client_of
 from lethe.stores.s3.delete import ObjectBatch, ObjectResult, ObjectTotals, delete_due
 from lethe.stores.s3.listing import everything
-
-# The server must not end the session that shuts out holds because a request to the store takes long; boto3 ends that one.
-_PATIENT = text("select set_config('idle_in_transaction_session_timeout', '0', true)")
 
 
 def purge_objects(step: Step, ctx: PurgeContext, lease: Lease) -> StepTotals:
@@ -120,7 +117,7 @@ class _ObjectPurge:
             point("object.gate.before", gate)
             batch_gate(gate)
             confirm(gate, self.lease)
-            gate.execute(_PATIENT)
+            gate.execute(PATIENT)
             holds = tuple(self.ctx.holds(gate))
             self._gate = gate
             point("object.gate.after", gate)

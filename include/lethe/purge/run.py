@@ -111,7 +111,7 @@ def _settle_archive(runner: Runner, steps: Sequence[str]) -> None:
     with runner.ctx.control.connect() as gate, gate.begin():
         confirm(gate, runner.lease)
         gate.execute(PATIENT)
-        runner.archiver.recover(steps)
+        runner.archiver.books.recover(steps)
 
 
 def _archive_settled(runner: Runner, steps: Sequence[Step], errors: dict[str, BaseException]) -> None:

@@ -24,6 +24,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from lethe.connections import Connection
 from lethe.errors import NotArchivable
 from lethe.plan.model import HoldScope
+from lethe.stores.postgres.holds import CREATE, rows_of
 from lethe.stores.postgres.overflow import put_right
 
 _SETTINGS = {
@@ -40,10 +41,6 @@ _SETTINGS = {
 }
 """As those of the deleting session, and those that a value's text depends on."""
 
-_CREATE = (
-    "create temporary table if not exists lethe_holds (id bigint not null, dataset text, tenant text, person_dataset text, "
-    "person_key text, since timestamptz, until timestamptz) on commit preserve rows"
-)
 _INSERT = "insert into pg_temp.lethe_holds values ($1, $2, $3, $4, $5, $6, $7)"
 _HOLDS = pa.schema(
     [
@@ -90,11 +87,11 @@ class ArrowReader:
                 return
             self._loaded = None
             self._run("begin isolation level read committed read write")
-            self._run(_CREATE)
+            self._run(CREATE)
             self._run("delete from pg_temp.lethe_holds")
             if wanted:
                 with self._session.cursor() as cursor:
-                    cursor.executemany(_INSERT, _as_arrow(wanted))
+                    cursor.executemany(_INSERT, pa.RecordBatch.from_pylist(rows_of(wanted), schema=_HOLDS))
             self._loaded_by = str(self._scalar(_LOADED_BY))
             self._run("commit")
             self._loaded = wanted
@@ -180,22 +177,6 @@ def rendered(quoting: Session, statement: Select[Any], values: Mapping[str, Any]
     params = {name: state.processors[name](value) if name in state.processors else value for name, value in state.parameters.items()}
     raw: Any = quoting.connection.driver_connection
     return psycopg.ClientCursor(raw).mogrify(state.statement, params)
-
-
-def _as_arrow(holds: Sequence[HoldScope]) -> pa.RecordBatch:
-    rows = [
-        {
-            "id": h.id,
-            "dataset": h.dataset,
-            "tenant": h.tenant,
-            "person_dataset": h.person[0] if h.person else None,
-            "person_key": h.person[1] if h.person else None,
-            "since": h.since,
-            "until": h.until,
-        }
-        for h in holds
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=_HOLDS)
 
 
 def _valid(table: pa.Table) -> pa.Table:

@@ -6,6 +6,7 @@ A hold's keys reach the database as bound values only: no statement text names a
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -45,7 +46,7 @@ HOLDS = Table(
     Column("since", DateTime(timezone=True)),
     Column("until", DateTime(timezone=True)),
 )
-_CREATE = text(
+CREATE = (
     "CREATE TEMPORARY TABLE IF NOT EXISTS lethe_holds (id bigint NOT NULL, dataset text, tenant text, person_dataset text, "
     "person_key text, since timestamptz, until timestamptz) ON COMMIT PRESERVE ROWS"
 )
@@ -53,7 +54,7 @@ _CREATE = text(
 
 def prepare_holds(connection: Connection) -> None:
     """Makes the session's table of holds, once, in the caller's transaction, which must be a writing one."""
-    connection.execute(_CREATE)
+    connection.execute(text(CREATE))
 
 
 def load_holds(connection: Connection, holds: Sequence[HoldScope], *, prepare: bool = True) -> None:
@@ -61,7 +62,14 @@ def load_holds(connection: Connection, holds: Sequence[HoldScope], *, prepare: b
     if prepare:
         prepare_holds(connection)
     connection.execute(HOLDS.delete())
-    rows = [
+    rows = rows_of(holds)
+    if rows:
+        connection.execute(HOLDS.insert(), rows)
+
+
+def rows_of(holds: Sequence[HoldScope]) -> list[dict[str, Any]]:
+    """The holds as rows of that table."""
+    return [
         {
             "id": h.id,
             "dataset": h.dataset,
@@ -73,8 +81,6 @@ def load_holds(connection: Connection, holds: Sequence[HoldScope], *, prepare: b
         }
         for h in holds
     ]
-    if rows:
-        connection.execute(HOLDS.insert(), rows)
 
 
 def held(

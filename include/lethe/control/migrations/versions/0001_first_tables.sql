@@ -187,6 +187,7 @@ CREATE TABLE lethe.archive_objects (
     lock_until TIMESTAMP WITH TIME ZONE,
     announced_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     sealed_at TIMESTAMP WITH TIME ZONE,
+    recorded_at TIMESTAMP WITH TIME ZONE,
     ended_at TIMESTAMP WITH TIME ZONE,
     ended_by TEXT,
     PRIMARY KEY (id),
@@ -209,6 +210,8 @@ COMMENT ON COLUMN lethe.archive_objects.batch IS 'number of the batch whose rows
 COMMENT ON COLUMN lethe.archive_objects.manifest IS 'lethe.archive.model.Manifest without persons and tenants; NULL until it is stored';
 
 COMMENT ON COLUMN lethe.archive_objects.lock_until IS 'as read back from the store; NULL where it has no lock';
+
+COMMENT ON COLUMN lethe.archive_objects.recorded_at IS 'when the ledger got its record of it';
 
 COMMENT ON COLUMN lethe.archive_objects.ended_at IS 'when it was dropped, expired or replaced';
 

@@ -1,0 +1,184 @@
+"""The records of what a group's batches archive: announced, stored with the intent, confirmed with its closing, sealed, or dropped.
+
+An object whose deletion did not commit is dropped: at once where this process lives on, else by the next run. All of it may be done again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Mapping, Sequence
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from lethe import settings
+from lethe.archive import manifests, sealing
+from lethe.archive.bucket import ArchiveBucket
+from lethe.archive.manifests import Known
+from lethe.archive.model import Manifest
+from lethe.archive.posture import refuse_unfit
+from lethe.errors import LetheError, ObjectErrors
+from lethe.purge.context import PurgeContext
+from lethe.purge.faults import point
+from lethe.purge.sources import durably
+
+log = logging.getLogger(__name__)
+
+
+class ArchiveBooks:
+    """Shared by the lanes of a group; what a batch has announced is its own thread's."""
+
+    def __init__(self, ctx: PurgeContext) -> None:
+        """Opens nothing yet."""
+        self.ctx = ctx
+        self._found: tuple[ArchiveBucket, bool] | None = None
+        self._lock = threading.Lock()
+        self._mine = threading.local()
+
+    @property
+    def bucket(self) -> ArchiveBucket:
+        """The archive's bucket. Raises Unreachable when the connection is not set, NotArchivable when it cannot be the archive."""
+        return self._looked_at()[0]
+
+    @property
+    def lockable(self) -> bool:
+        """Has the bucket object lock, as it says itself?"""
+        return self._looked_at()[1]
+
+    def _looked_at(self) -> tuple[ArchiveBucket, bool]:
+        """The bucket and whether it locks: asked once."""
+        with self._lock:
+            if self._found is None:
+                bucket = ArchiveBucket.of(self.ctx.connections(settings.ARCHIVE))
+                posture = bucket.posture()
+                refuse_unfit(posture)
+                self._found = (bucket, posture.lock is True)
+            return self._found
+
+    # Around a batch
+
+    @property
+    def _pending(self) -> dict[str, tuple[Manifest, str | None]]:
+        """What this thread has announced and not sealed: manifests by object, each with the version that the store gave it."""
+        if not hasattr(self._mine, "pending"):
+            self._mine.pending = {}
+        found: dict[str, tuple[Manifest, str | None]] = self._mine.pending
+        return found
+
+    def announce(self, made: Sequence[Manifest]) -> None:
+        """Writes, before anything is uploaded, what will be."""
+        self._pending.update({m.id: (m, None) for m in made})
+        with self.ctx.control.connect() as book, book.begin() as work:
+            durably(book)
+            point("archive.announce.before", book)
+            manifests.announce(book, made, self.bucket.name)
+            work.commit()
+            point("archive.announce.after", book)
+
+    def uploaded(self, manifest: Manifest, version: str | None) -> None:
+        """Takes down what the store said of an announced object."""
+        self._pending[manifest.id] = (manifest, version)
+
+    def forget(self) -> None:
+        """Before a batch: this thread has nothing announced. What an earlier batch that failed left is settled at the end of the group."""
+        self._pending.clear()
+
+    def store(self, book: Connection, numbers: Mapping[str, int]) -> None:
+        """Writes the manifests of what this thread has uploaded, in the transaction of the intent."""
+        for step, number in numbers.items():
+            manifests.store(book, {i: (m, v) for i, (m, v) in self._pending.items() if m.step == step}, number)
+
+    def confirm(self, book: Connection, numbers: Mapping[str, int]) -> None:
+        """The deletion committed: in the transaction that closes the intents of these steps."""
+        manifests.set_state(book, [i for i, (m, _) in self._pending.items() if m.step in numbers], "confirmed", was=["stored"])
+
+    def seal(self) -> None:
+        """Seals what this thread's batch archived. What cannot be sealed now is sealed at the end of the group (`seal_left`)."""
+        ids = tuple(self._pending)
+        self._pending.clear()
+        if not ids:
+            return
+        try:
+            with self.ctx.control.connect() as book:
+                known = manifests.of_ids(book, ids)
+            self._seal([k for k in known if k.state == "confirmed"])
+        except (LetheError, DBAPIError, psycopg.Error) as error:
+            log.warning("archive objects are not sealed yet", extra={"objects": len(ids), "error": type(error).__name__})
+
+    def resolve(self) -> None:
+        """After recovery told what became of this thread's batch: what committed is confirmed, and still to be sealed; the rest is dropped."""
+        ids = tuple(self._pending)
+        if ids:
+            self._settle(ids)
+
+    def discard(self) -> None:
+        """The batch was rolled back and no intent speaks of its objects: they are dropped. Where that fails too, the end of the group, or
+        the next run, does it."""
+        ids = tuple(self._pending)
+        if not ids:
+            return
+        try:
+            self._settle(ids)
+        except (LetheError, DBAPIError, psycopg.Error) as error:
+            self._pending.clear()
+            log.warning("archive objects are not dropped yet", extra={"objects": len(ids), "error": type(error).__name__})
+
+    def _settle(self, ids: Collection[str]) -> None:
+        """Confirms or drops objects by what became of their batches, and forgets those that this thread dropped."""
+        with self.ctx.control.begin() as book:
+            found = [k for k in manifests.of_ids(book, tuple(ids)) if k.state in {"announced", "stored"}]
+            fates = {k.id: manifests.fate(book, k) for k in found}
+            manifests.set_state(book, [i for i, fate in fates.items() if fate == "committed"], "confirmed", was=["stored"])
+        gone = [k for k in found if fates[k.id] == "gone"]
+        if gone:
+            drop(self.bucket, self.ctx, gone)
+        for known in gone:
+            self._pending.pop(known.id, None)
+
+    # Around a group
+
+    def recover(self, steps: Collection[str]) -> None:
+        """When no batch of these steps runs, of whatever plan, and recovery has closed their intents: objects of committed batches are
+        confirmed and sealed, all others dropped. Objects of a batch in doubt are left alone."""
+        with self.ctx.control.connect() as book:
+            open_ = manifests.in_states(book, ["announced", "stored"], steps=steps)
+        try:
+            self._settle([k.id for k in open_])
+        finally:
+            self.seal_left(steps)
+
+    def seal_left(self, steps: Collection[str]) -> None:
+        """Seals every confirmed object of these steps that is not sealed yet, and locks those that were sealed when the bucket did not say
+        that it can. Raises what hinders it."""
+        with self.ctx.control.connect() as book:
+            known = [*manifests.in_states(book, ["confirmed"], steps=steps)]
+            if manifests.any_unlocked(book, steps, self.ctx.clock()) and self.lockable:
+                known += manifests.unlocked(book, steps, self.ctx.clock())
+        if known:
+            self._seal(known)
+
+    def _seal(self, known: Sequence[Known]) -> None:
+        bucket = self.bucket
+        manifests.refuse_elsewhere(known, bucket.name)
+        sealing.seal(bucket, self.ctx.control, known, lockable=self.lockable, at=self.ctx.clock(), point=point)
+
+
+def drop(bucket: ArchiveBucket, ctx: PurgeContext, known: Sequence[Known]) -> None:
+    """Deletes objects whose deletion did not commit, all versions and unfinished uploads, and writes it down. One that the store refuses is
+    told at the end: the others go all the same."""
+    manifests.refuse_elsewhere(known, bucket.name)
+    refused: list[LetheError] = []
+    for each in known:
+        point("archive.drop.before")
+        try:
+            bucket.drop(each.key)
+        except ObjectErrors as error:
+            refused.append(error)
+            continue
+        point("archive.drop.after")
+        with ctx.control.begin() as book:
+            manifests.set_state(book, [each.id], "dropped", was=["announced", "stored"])
+    if refused:
+        raise refused[0]
