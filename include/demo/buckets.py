@@ -17,7 +17,7 @@ import numpy as np
 from botocore.exceptions import ClientError
 
 from demo.calendar import first_kept, paris_date
-from demo.planted import CANARY, Expect
+from demo.garden import CANARY, Expect
 from demo.rows.business import content
 from demo.rows.logs import since
 from lethe.connections import Connection

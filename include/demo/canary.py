@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from demo.planted import CANARY, LEFT_TENANT, Expect, Planted
+from demo.garden import CANARY, LEFT_TENANT, Expect, Planted
 from demo.rows.logs import MONTHS
 
 PERSONAL: Mapping[str, tuple[str, ...]] = {

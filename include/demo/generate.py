@@ -20,7 +20,8 @@ from psycopg import sql
 from demo import pools
 from demo.calendar import START_OF_SERVICE
 from demo.canary import canary_rows
-from demo.planted import Planted, planted
+from demo.garden import Planted
+from demo.planted import planted
 from demo.roles import create_roles, grant
 from demo.rows.audience import AUDIENCE_TABLES
 from demo.rows.base import Chunk, TableRows, World, text_of
@@ -57,7 +58,7 @@ def load(
 
     `scale` 1 is about 1.5 million rows. `as_of` is aware (ValueError otherwise): rows are dated relative to it.
     `passwords` sets those of the roles by name; a role without one keeps what it has. `canary` plants
-    `demo.planted.CANARY` in every personal column. Raises psycopg.Error when the database refuses; nothing is changed then.
+    `demo.garden.CANARY` in every personal column. Raises psycopg.Error when the database refuses; nothing is changed then.
     """
     if as_of.tzinfo is None:
         raise ValueError("as_of has no time zone: write 2026-11-23T02:00:00+01:00")

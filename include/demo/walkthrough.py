@@ -16,8 +16,8 @@ from pathlib import Path
 from sqlalchemy import create_engine
 
 from demo import airflow, databases, environment, processes, services
+from demo.garden import GONE_TENANT
 from demo.home import PROJECT, Home
-from demo.planted import GONE_TENANT
 from lethe.cli.output import print_table
 from lethe.instants import now
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
-from demo.planted import CANARY
+from demo.garden import CANARY
 from demo.postgres import free_port
 from lethe.airflow import notifier
 from lethe.errors import NotClean

@@ -9,7 +9,7 @@ import pytest
 
 from demo import databases, store
 from demo.buckets import LETHE
-from demo.planted import CANARY
+from demo.garden import CANARY
 from helpers.airflow_demo import Api, Demo, task_log
 from helpers.traces import in_bucket, in_database, in_folder
 

@@ -20,8 +20,8 @@ import pytest
 from demo import databases, environment, store
 from demo.buckets import ARCHIVE, LETHE
 from demo.canary import ENDED_TENANT, EXPIRING_TENANT, EXPIRY_LAG, PERSONAL
+from demo.garden import CANARY
 from demo.home import PROJECT, Home
-from demo.planted import CANARY
 from helpers.airflow_demo import Demo, demo_in
 from helpers.traces import in_archive, in_bucket, in_bytes, in_database, in_folder, keys
 from lethe.retention import plan_expiry

@@ -12,18 +12,9 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, select, text
 
+from demo.garden import GONE_TENANT, HOLD_TENANT, PAST_TENANT, RENEWED_TENANT, RETURNING_TENANT, TWICE_TENANT, Expect, Planted
 from demo.generate import load
-from demo.planted import (
-    GONE_TENANT,
-    HOLD_TENANT,
-    PAST_TENANT,
-    RENEWED_TENANT,
-    RETURNING_TENANT,
-    TWICE_TENANT,
-    Expect,
-    Planted,
-    planted,
-)
+from demo.planted import planted
 from demo.postgres import PostgresServer
 from helpers.control import DIGEST_KEY, ControlDatabase
 from lethe.catalog.load import load_catalog

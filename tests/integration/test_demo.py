@@ -12,8 +12,9 @@ import pytest
 from psycopg import sql
 
 from demo.canary import PERSONAL, canary_rows
+from demo.garden import CANARY, Expect, Planted
 from demo.generate import TABLES, load
-from demo.planted import CANARY, Expect, Planted, planted
+from demo.planted import planted
 from demo.postgres import PostgresServer
 
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from demo import buckets, load
 from demo.buckets import FILES, LETHE, LOGS, log_objects
 from demo.ceph import CephGateway
+from demo.garden import CANARY, Expect
 from demo.objects import ObjectServer
-from demo.planted import CANARY, Expect
 from lethe.connections import Connection
 
 AS_OF = datetime(2026, 11, 24, 1, 0, tzinfo=UTC)

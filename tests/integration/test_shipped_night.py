@@ -17,10 +17,11 @@ from psycopg import sql
 
 from demo import buckets
 from demo.ceph import CephGateway
+from demo.garden import Expect, Planted
 from demo.generate import TABLES, load
 from demo.load import attachment_keys, object_store
 from demo.objects import ObjectServer
-from demo.planted import Expect, Planted, planted
+from demo.planted import planted
 from demo.postgres import PostgresServer, free_port
 from helpers.archiving import Archive, archive_on
 from helpers.control import DIGEST_KEY, ControlDatabase, control_database
