@@ -138,8 +138,8 @@ class Api:
     def waits(self, run: str, *, seconds: float = 180) -> dict[str, Any]:
         """What a run of `retention_purge` asks a person, once it does, and the process that asked has had time to end.
 
-        Airflow 3.3.2 loses an answer that comes in that moment: the task is resumed while its old process still ends, which is taken
-        for a failure, and its next try asks again. People are slower.
+        Airflow 3.3.2 takes an answer that comes in that moment for a failure: the task is resumed while its old process still ends. Its
+        next try finds the decision, or asks again (`decide`). People are slower.
         """
         path = f"/dags/retention_purge/dagRuns/{run}/taskInstances/guard/-1/hitlDetails"
 
@@ -160,6 +160,19 @@ class Api:
         """Answers what the run asks."""
         path = f"/dags/retention_purge/dagRuns/{run}/taskInstances/guard/-1/hitlDetails"
         self("PATCH", path, {"chosen_options": [option], "params_input": {}})
+
+    def decide(self, run: str, option: str, *, seconds: float = 240) -> str:
+        """Answers what the run asks, and again should it ask again; the state that the task ends in. The first answer must be taken."""
+        self.answer(run, option)
+        path = f"/dags/retention_purge/dagRuns/{run}/taskInstances/guard/-1/hitlDetails"
+
+        def ended() -> str | None:
+            state = self.tasks("retention_purge", run)["guard"]
+            if state in ("awaiting_input", "deferred") and not self("GET", path)["response_received"]:
+                self.answer(run, option)
+            return state if state in ("success", "skipped", "failed", "upstream_failed") else None
+
+        return str(until(ended, seconds, lambda: self.tasks("retention_purge", run)))
 
 
 def until(found: Callable[[], Any], seconds: float, state: Callable[[], object]) -> Any:

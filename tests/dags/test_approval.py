@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
 from lethe.airflow.approval import PlanApproval, assigned
 from lethe.airflow.night import failed_tasks
+from lethe.errors import NotApproved
 from lethe.retention.model import Verdict
 
 AT = datetime(2026, 11, 23, 8, tzinfo=UTC)
@@ -62,6 +63,18 @@ def test_a_plan_within_its_guard_asks_and_tells_nobody(guard: PlanApproval, monk
     monkeypatch.setattr("lethe.retention.guard_run", lambda *_: Verdict(waits=False, summary="within its guard"))
     monkeypatch.setattr("lethe.airflow.notifier.send", lambda *_: pytest.fail("an alert"))
     assert guard.execute(context()) == "within its guard"
+
+
+def test_a_try_after_a_refusal_is_on_record_skips_and_asks_nobody(guard: PlanApproval, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task's process may be taken for failed once the answer is stored: what a person said is not turned into an error."""
+
+    def refused(*_: object) -> Verdict:
+        raise NotApproved("This plan was refused.", fix="Nothing was deleted.")
+
+    monkeypatch.setattr("lethe.retention.guard_run", refused)
+    monkeypatch.setattr("lethe.airflow.notifier.send", lambda *_: pytest.fail("an alert"))
+    with pytest.raises(AirflowSkipException, match="Nothing was deleted"):
+        guard.execute(context())
 
 
 def answer(option: str, user: dict[str, str] | None) -> dict[str, Any]:

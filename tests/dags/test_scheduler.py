@@ -46,7 +46,7 @@ def test_a_scheduled_run_over_its_guard_waits_and_a_refusal_deletes_nothing_and_
     assert due(demo) == before, "something was deleted before anybody approved"
     with pytest.raises(urllib.error.HTTPError, match="403"):
         api.answer(run, "Approve")  # an admin, and not one of LETHE_APPROVERS
-    Api(home=demo.home, user="approver").answer(run, "Reject")
+    assert Api(home=demo.home, user="approver").decide(run, "Reject") == "skipped"
 
     assert api.ended("retention_purge", run) == "failed"
     tasks = api.tasks("retention_purge", run)
@@ -54,7 +54,8 @@ def test_a_scheduled_run_over_its_guard_waits_and_a_refusal_deletes_nothing_and_
     assert (tasks["guard"], tasks["purge"], tasks["record"]) == ("skipped", "skipped", "failed"), said
     assert due(demo) == before
     assert len(demo.evidence("run.refused")) == 1
-    waits, refused = demo.alerts()[alerts:]
+    *waiting, refused = demo.alerts()[alerts:]
+    waits, *_ = waiting
     assert "waits for an approval" in waits["title"] and "technical-logs/technical_logs" in waits["message"]
     assert "The plan was refused" in refused["message"]
 
@@ -64,7 +65,7 @@ def test_whoever_starts_a_run_cannot_approve_it(demo: Demo, api: Api) -> None:
     approver = Api(home=demo.home, user="approver")
     run = approver.trigger("retention_purge", **conf(demo, 1, "technical-logs"))
     approver.waits(run)
-    approver.answer(run, "Approve")
+    assert approver.decide(run, "Approve") == "skipped"
 
     assert api.ended("retention_purge", run) == "failed"
     assert api.tasks("retention_purge", run)["purge"] == "skipped"
@@ -86,7 +87,7 @@ def test_an_approved_plan_deletes_what_is_due_and_nothing_younger(demo: Demo, ap
     run = api.trigger("retention_purge", **conf(demo, 2))
     api.waits(run)
     approver = Api(home=demo.home, user="approver")
-    approver.answer(run, "Approve")
+    assert approver.decide(run, "Approve") == "success"
     with pytest.raises(urllib.error.HTTPError, match="409"):
         approver.answer(run, "Reject")
 

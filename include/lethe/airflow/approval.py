@@ -19,7 +19,8 @@ class PlanApproval(ApprovalOperator):
     """Lets a plan within its guard, or approved beforehand, pass at once; waits for a person otherwise.
 
     `LETHE_APPROVERS` says who may answer; Airflow refuses everybody else. Whoever answers is recorded from the operator's own result.
-    A refusal, no answer in time, or an approval by whoever started the run skips everything up to the task that records the run.
+    A refusal, no answer in time, or an approval by whoever started the run skips everything up to the task that records the run; so does
+    a plan that was refused before.
     """
 
     template_fields = ("subject", "body", "digest", "attempt")
@@ -32,10 +33,14 @@ class PlanApproval(ApprovalOperator):
     def execute(self, context: Any) -> Any:
         """Passes, or writes what is out of the ordinary for a person to decide on, tells people, and waits."""
         from lethe.airflow.connections import from_airflow
+        from lethe.errors import NotApproved
         from lethe.retention import guard_run
         from lethe.workspace import Workspace
 
-        verdict = guard_run(Workspace.open(from_airflow), self.digest, int(self.attempt))
+        try:
+            verdict = guard_run(Workspace.open(from_airflow), self.digest, int(self.attempt))
+        except NotApproved as refused:  # in an earlier run, or in a try of this one that ended after its answer was on record
+            raise AirflowSkipException(str(refused)) from None
         if not verdict.waits:
             return verdict.summary
         self.subject = f"Plan {self.digest[:12]} goes beyond its guard"
