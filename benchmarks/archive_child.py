@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from unittest.mock import patch
 
 import pyarrow as pa
-from sqlalchemy import Text, create_engine, func, select
+from sqlalchemy import Text, create_engine, func, select, text
 
 from benchmarks.stores import DIGEST_KEY, LOGS, catalog_of, connection_of
 from lethe.archive import manifests, write
@@ -31,7 +31,7 @@ from lethe.archive.parquet import to_parquet
 from lethe.catalog.model import Catalog
 from lethe.connections import Connection
 from lethe.control.plans import Counted, load_counts, load_plan
-from lethe.plan.model import ArchiveTerms, Plan, Predicate
+from lethe.plan.model import ArchiveTerms, Plan, Predicate, Step
 from lethe.purge import archiving
 from lethe.purge.archive_books import ArchiveBooks
 from lethe.purge.archiving import Archiver
@@ -132,7 +132,7 @@ def _read(job: Job) -> Done:
     (store,) = _catalog(plan).stores
     sources = Sources(store, job.connection, Limits(), "bench")
     target = Target(step=step, store=store, live=describe(sources.engine("purge")), steps=plan.steps)
-    windows = iter(_windows(step.predicate, counted.counts.oldest, -(-counted.counts.due // job.window)))
+    windows = iter(_windows(counted, _after(step, job), -(-counted.counts.due // job.window)))
     lock = threading.Lock()
 
     def taken() -> tuple[datetime, datetime] | None:
@@ -151,20 +151,29 @@ def _read(job: Job) -> Done:
     return Done(rows=rows, seconds=took, size=sum(s for _, s in ended))
 
 
-def _windows(predicate: Any, oldest: datetime | None, number: int) -> list[tuple[datetime, datetime]]:
-    """Of equal time, and as the rows lie evenly, of equal rows. The first begins with the oldest row."""
-    if not isinstance(predicate, Predicate) or oldest is None:
+def _windows(counted: Counted, end: datetime, number: int) -> list[tuple[datetime, datetime]]:
+    """Of equal time, and as the rows lie evenly, of equal rows: from the oldest due row to `end`, an instant after the newest."""
+    if counted.counts.oldest is None:
         raise TypeError("nothing is due")
-    step = (predicate.cutoff - oldest) / number
-    ends = [oldest + n * step for n in range(number)] + [predicate.cutoff]
+    step = (end - counted.counts.oldest) / number
+    ends = [counted.counts.oldest + n * step for n in range(number)] + [end]
     return list(itertools.pairwise(ends))
+
+
+def _after(step: Step, job: Job) -> datetime:
+    """An instant after the newest due row."""
+    assert isinstance(step.predicate, Predicate)
+    with create_engine(job.connection("source_db_check").sqlalchemy_url()).connect() as connection:
+        asked = text("SELECT max(occurred_at) FROM app.technical_logs WHERE occurred_at < :cutoff")
+        newest: datetime = connection.execute(asked, {"cutoff": step.predicate.cutoff}).scalar_one()
+        return newest + timedelta(microseconds=1)
 
 
 def _lane(target: Target, sources: Sources, taken: Callable[[], tuple[datetime, datetime] | None], snapshot: str | None) -> tuple[int, int]:
     """Rows and bytes of one lane."""
     assert target.live is not None and isinstance(target.step.archive, ArchiveTerms)
     projected = projection(target.live.tables[f"app.{LOGS}"], target.step.archive.columns)
-    reading = Reading(target=target, kept=lambda row: [p.of(row) for p in projected])
+    reading = Reading(target=target, projected=projected)
     technique = ClockWindows(target=target, size=Size(rows=1, most=1))
     row = technique.row
     statement = reading.statement(row, [going(row, target, ()), *technique.where], younger(row, snapshot))
@@ -175,7 +184,7 @@ def _lane(target: Target, sources: Sources, taken: Callable[[], tuple[datetime, 
         connection = sources.with_holds("purge", ())
         with connection.begin():
             exported = connection.execute(select(func.pg_export_snapshot(type_=Text))).scalar_one()
-            found = reader.read(exported, statement, technique.bounds(low, high)[0], quoting=connection)
+            found = reading.completed(row, reader.read(exported, statement, technique.bounds(low, high)[0], quoting=connection))
         kept = as_kept(found, projected)
         for name, column in ((CLOCK, taking.CLOCK), (KEY64, taking.KEY)):
             kept = kept.append_column(pa.field(name, found[column].type), found[column])

@@ -40,6 +40,7 @@ CASES = [
 ]  # after a COMMIT both are one fault
 COUNTED = ("deleted", "arrived", "failed", "fingerprint", "error", "error_kind")
 SEED = int(os.environ.get("LETHE_FAULTS_SEED", "20261125"))
+ROUNDS = int(os.environ.get("LETHE_FAULTS_ROUNDS", "1"))
 
 
 @contextmanager
@@ -207,7 +208,7 @@ def test_a_bucket_that_fails_while_a_dead_runs_objects_are_dropped(
     assert end_state(world, archive) == wanted["state"]
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(4 * ROUNDS))
 def test_killed_at_any_points_one_after_the_other(world: World, archive: Archive, wanted: dict[str, Any], number: int) -> None:
     chance = random.Random(SEED + number)
     for name in chance.sample(sorted(ARCHIVE_POINTS | {p: ROW_POINTS[p] for p in ROW_POINTS if p.rpartition(".")[0] in OF_THE_BATCH}), 3):

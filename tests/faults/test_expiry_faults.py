@@ -29,6 +29,7 @@ from lethe.purge.faults import EXPIRY_POINTS
 pytestmark = pytest.mark.ceph
 
 SEED = int(os.environ.get("LETHE_FAULTS_SEED", "20261123"))
+ROUNDS = int(os.environ.get("LETHE_FAULTS_ROUNDS", "1"))
 AFTER_A_CRASH = {"expiry.recover.before", "expiry.recover.after", "expiry.drop.before", "expiry.drop.after"}
 # Between these and the point before them nothing is done, only read: a kill there is the kill at that one.
 SAME = {"expiry.upload.before", "expiry.intent.before", "expiry.request.before", "expiry.close.before"}
@@ -200,7 +201,7 @@ def test_an_object_refused_inside_a_200_stays_and_the_next_run_ends_clean(due: V
     assert_ended_like_an_undisturbed_run(due, until_it_ends(due, tmp_path, ended, totals))
 
 
-@pytest.mark.parametrize("number", range(6))
+@pytest.mark.parametrize("number", range(4 * ROUNDS))
 def test_killed_at_any_instant(due: Vault, tmp_path: Path, number: int) -> None:
     chance = random.Random(SEED + number)
     for name in chance.sample(sorted(EXPIRY_POINTS), 2):

@@ -27,6 +27,7 @@ from helpers.wire import Fault, Kind, Wire, wire_to
 from lethe.purge.faults import ARCHIVE_POINTS, EXPIRY_POINTS, FILE_POINTS, OBJECT_POINTS, POINTS, ROW_POINTS
 
 SEED = int(os.environ.get("LETHE_FAULTS_SEED", "20261123"))
+ROUNDS = int(os.environ.get("LETHE_FAULTS_ROUNDS", "1"))
 CASES = [(name, kind, 1) for name, kinds in OBJECT_POINTS.items() for kind in sorted(kinds)]
 CASES += [
     (name, "kill", 3) for name in OBJECT_POINTS if name.split(".")[1] in ("gate", "intent", "request", "close")
@@ -160,7 +161,7 @@ def test_keys_refused_inside_a_200_fail_the_run_and_the_next_one_ends_clean(due:
     assert_ended_like_an_undisturbed_run(due, until_it_ends(due, tmp_path, ended, totals))
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(4 * ROUNDS))
 def test_killed_at_any_instant(due: Shelf, tmp_path: Path, number: int) -> None:
     chance = random.Random(SEED + number)
     for name in chance.sample(sorted(OBJECT_POINTS), 2):

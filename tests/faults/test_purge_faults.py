@@ -26,6 +26,7 @@ from lethe.purge.faults import ROW_POINTS
 CASES = [(name, kind) for name, kinds in ROW_POINTS.items() for kind in sorted(kinds)]
 COUNTED = ("deleted", "arrived", "failed", "fingerprint", "error", "error_kind")
 SEED = int(os.environ.get("LETHE_FAULTS_SEED", "20261123"))
+ROUNDS = int(os.environ.get("LETHE_FAULTS_ROUNDS", "1"))
 
 
 @contextmanager
@@ -137,7 +138,7 @@ def test_a_fault_changes_neither_the_end_nor_the_totals(world: World, wanted: di
     assert end_state(world) == wanted["state"]
 
 
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", range(8 * ROUNDS))
 def test_killed_at_any_instant(world: World, wanted: dict[str, Any], number: int) -> None:
     chance = random.Random(SEED + number)
     for name in chance.sample(sorted(ROW_POINTS), 2):

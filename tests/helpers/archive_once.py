@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from sqlalchemy import create_engine
 
 from helpers.archiving import archiving
 from helpers.control import DIGEST_KEY
+from helpers.forking import forked
 from helpers.purging import CATALOG, QUICK, ROLES, plan_of, step
 from lethe.connections import Connection
 from lethe.plan.model import Step
@@ -48,7 +48,7 @@ def main(port: int, database: str, archive: Mapping[str, Any], faults: str, log:
         catalog=CATALOG,
         connections=connections,
         control=create_engine(f"postgresql+psycopg://lethe_runtime@127.0.0.1:{port}/{database}"),
-        limits=replace(QUICK, archive_window=100, archive_most=100),  # enough batches for two lanes
+        limits=replace(QUICK, archive_window=200, archive_most=200),  # enough batches for two lanes
         digest_key=DIGEST_KEY,
         reclaim=False,
     )
@@ -58,8 +58,4 @@ def main(port: int, database: str, archive: Mapping[str, Any], faults: str, log:
 
 def process(port: int, database: str, archive: Mapping[str, Any], *, faults: str, log: str, answer: str) -> BaseProcess:
     """A process that will do `main`; not started yet."""
-    server = multiprocessing.get_context("forkserver")
-    root = Path(__file__).parents[2]
-    os.environ["PYTHONPATH"] = f"{root / 'include'}:{root / 'tests'}"
-    server.set_forkserver_preload(["helpers.archive_once", "helpers.purge_once"])
-    return server.Process(target=main, args=(port, database, dict(archive), faults, log, answer))
+    return forked(main, port, database, dict(archive), faults, log, answer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
 import os
 import uuid
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from sqlalchemy import create_engine
 
 from helpers.archiving import Archive, archive_on
 from helpers.control import DIGEST_KEY, ControlDatabase
+from helpers.forking import forked
 from helpers.purging import AS_OF, CATALOG, CUTOFF, QUICK, plan_of, step
 from lethe.archive import expiring, manifests, sealing
 from lethe.archive.finding import named
@@ -246,11 +246,7 @@ def main(where: Where, faults: str, log: str, answer: str) -> None:
 
 def process(where: Where, *, faults: str, log: str, answer: str) -> BaseProcess:
     """A process that will do `main`; not started yet."""
-    server = multiprocessing.get_context("forkserver")
-    root = Path(__file__).parents[2]
-    os.environ["PYTHONPATH"] = f"{root / 'include'}:{root / 'tests'}"
-    server.set_forkserver_preload(["helpers.expiring", "helpers.warm_client"])
-    return server.Process(target=main, args=(where, faults, log, answer))
+    return forked(main, where, faults, log, answer)
 
 
 @contextmanager

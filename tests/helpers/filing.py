@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import uuid
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import create_engine
 
+from helpers.forking import forked
 from helpers.purging import CATALOG, CUTOFF, QUICK, ROLES, SERVICE, STORE, World, entry, plan_of, step, to
 from lethe.catalog.model import Catalog, Files, Prefix, Store
 from lethe.connections import Connection
@@ -173,8 +173,4 @@ def main(where: Where, faults: str, answer: str) -> None:
 
 def process(where: Where, *, faults: str, answer: str) -> BaseProcess:
     """A process that will do `main`; not started yet."""
-    server = multiprocessing.get_context("forkserver")
-    root = Path(__file__).parents[2]
-    os.environ["PYTHONPATH"] = f"{root / 'include'}:{root / 'tests'}"
-    server.set_forkserver_preload(["helpers.purge_once", "helpers.filing"])
-    return server.Process(target=main, args=(where, faults, answer))
+    return forked(main, where, faults, answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from dataclasses import asdict, replace
 from multiprocessing.process import BaseProcess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
+from helpers.forking import forked
 from helpers.purging import CATALOG, QUICK, ROLES, plan_of, step
 from lethe.connections import Connection
 from lethe.plan.model import Step
@@ -47,8 +47,4 @@ def main(port: int, database: str, faults: str, log: str, answer: str) -> None:
 
 def process(port: int, database: str, *, faults: str, log: str, answer: str) -> BaseProcess:
     """A process that will do `main`; not started yet."""
-    server = multiprocessing.get_context("forkserver")
-    root = Path(__file__).parents[2]
-    os.environ["PYTHONPATH"] = f"{root / 'include'}:{root / 'tests'}"
-    server.set_forkserver_preload(["helpers.purge_once"])
-    return server.Process(target=main, args=(port, database, faults, log, answer))
+    return forked(main, port, database, faults, log, answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import uuid
 from dataclasses import asdict, dataclass, field, replace
@@ -19,6 +18,7 @@ import psycopg
 from sqlalchemy import create_engine
 
 from helpers.control import ControlDatabase
+from helpers.forking import forked
 from helpers.purging import AS_OF, CUTOFF, QUICK, SERVICE
 from lethe.catalog.model import Catalog, ObjectClock, Store
 from lethe.connections import Connection
@@ -159,8 +159,4 @@ def main(where: Where, faults: str, log: str, answer: str) -> None:
 
 def process(where: Where, *, faults: str, log: str, answer: str) -> BaseProcess:
     """A process that will do `main`; not started yet."""
-    server = multiprocessing.get_context("forkserver")
-    root = Path(__file__).parents[2]
-    os.environ["PYTHONPATH"] = f"{root / 'include'}:{root / 'tests'}"
-    server.set_forkserver_preload(["helpers.purge_once", "helpers.shelf"])
-    return server.Process(target=main, args=(where, faults, log, answer))
+    return forked(main, where, faults, log, answer)

@@ -261,13 +261,14 @@ def test_wrong_credentials_are_refused(store: ArchiveStore) -> None:
         lambda: stranger.put(NEIGHBOUR, b"x"),
         lambda: stranger.get(KEY, put.version),
         lambda: stranger.drop(KEY),
+        lambda: stranger.lock(KEY, put.version, soon(60)),
     )
     for act in acts:
         with pytest.raises(Unreachable) as error:
             act()
         refused(error, "refuses our credentials")
     with pytest.raises(Uncountable) as denied:  # a refused HEAD has no body, so the store does not say why
-        stranger.lock(KEY, put.version, soon(60))
+        stranger.lock_until(KEY, put.version)
     refused(denied, "no right to read")
     assert store.archive().lock_until(KEY, put.version) is None
     assert store.everything() == [("version", KEY)]

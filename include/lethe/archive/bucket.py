@@ -137,28 +137,28 @@ class ArchiveBucket:
     def lock(self, key: str, version: str | None, until: datetime) -> datetime:
         """Locks an object (GOVERNANCE) until an instant, in whole seconds and never beyond it; returns the end as read back.
 
-        Locking again is no error. Raises ArchiveDiffers when it is locked longer already (a lock is never shortened) or what is read back
-        is another end; NotArchivable when the store refuses, as it does for an instant that is over and in a bucket without object lock.
+        Locking again is no error. No store lets anybody shorten a lock who does not ask to pass it by, so it is not looked at first. Raises
+        ArchiveDiffers when it is locked longer already (a lock is never shortened) or what is read back is another end; NotArchivable when
+        the store refuses, as it does for an instant that is over and in a bucket without object lock.
         """
         end = until.astimezone(UTC).replace(microsecond=0)
-        before = self.lock_until(key, version)
-        if before is not None and before > end:
-            raise ArchiveDiffers(
-                f"An object of bucket {self.name!r} is locked until {before.isoformat()}, longer than until its expiry.",
-                fix="Find who locked it. Lethe shortens no lock; the object stays until then, which the policy does not allow.",
-            )
-        if before != end:
-            with reading(self.name):
-                try:
-                    retention: Any = {"Mode": "GOVERNANCE", "RetainUntilDate": end}
-                    self._client.put_object_retention(Bucket=self.name, Key=key, Retention=retention, **_of(version))
-                except ClientError as error:
-                    if code(error) not in {"InvalidRequest", "InvalidArgument"}:
-                        raise
+        with reading(self.name):
+            try:
+                retention: Any = {"Mode": "GOVERNANCE", "RetainUntilDate": end}
+                self._client.put_object_retention(Bucket=self.name, Key=key, Retention=retention, **_of(version))
+            except ClientError as error:
+                if code(error) in {"InvalidRequest", "InvalidArgument"}:
                     raise NotArchivable(
                         f"The object store of bucket {self.name!r} refuses a lock until {end.isoformat()} ({code(error)}).",
                         fix="The bucket has no object lock, or that instant is over.",
                     ) from None
+                before = self.lock_until(key, version) if code(error) == "AccessDenied" else None
+                if before is None or before <= end:
+                    raise
+                raise ArchiveDiffers(
+                    f"An object of bucket {self.name!r} is locked until {before.isoformat()}, longer than until its expiry.",
+                    fix="Find who locked it. Lethe shortens no lock; the object stays until then, which the policy does not allow.",
+                ) from None
         after = self.lock_until(key, version)
         if after != end:
             raise ArchiveDiffers(

@@ -27,22 +27,23 @@ def seal(
     at: datetime,
     point: Point = lambda name: None,
 ) -> None:
-    """Seals confirmed objects, and locks sealed ones, one after the other. `lockable`: the bucket has object lock. `at` is now, aware; an object whose expiry is not
-    after it gets no lock.
+    """Seals confirmed objects, and locks sealed ones, one after the other. `lockable`: the bucket has object lock. `at` is now, aware; an
+    object whose expiry is not after it gets no lock.
 
-    Raises what the bucket raises; what was sealed before stays sealed.
+    Raises what the bucket raises; what was sealed before stays sealed. A seal whose record is lost with the server is set again.
     """
-    for known in objects:
-        with control.connect() as book:
+    with control.connect() as book:
+        for known in objects:
             manifest = manifests.full(book, known)
-        if known.state != "sealed":
-            point("archive.manifest.before")
-            bucket.put(manifest_key(manifest.key), manifest.to_json())
-            point("archive.manifest.after")
-        until = None
-        if lockable and manifest.expires_at > at:
-            point("archive.lock.before")
-            until = bucket.lock(known.key, known.version, manifest.expires_at)
-            point("archive.lock.after")
-        with control.begin() as book:
-            manifests.seal(book, known.id, until)
+            book.rollback()
+            if known.state != "sealed":
+                point("archive.manifest.before")
+                bucket.put(manifest_key(manifest.key), manifest.to_json())
+                point("archive.manifest.after")
+            until = None
+            if lockable and manifest.expires_at > at:
+                point("archive.lock.before")
+                until = bucket.lock(known.key, known.version, manifest.expires_at)
+                point("archive.lock.after")
+            with book.begin():
+                manifests.seal(book, known.id, until)

@@ -51,7 +51,7 @@ class Archiver:
         self.ctx, self.sources = ctx, sources
         self.books = ArchiveBooks(ctx)
         self._idle: list[ArrowReader] = []
-        self._readings: dict[str, tuple[Reading, tuple[Projected, ...]]] = {}
+        self._readings: dict[str, Reading] = {}
         self._lock = threading.Lock()
         self._mine = threading.local()
 
@@ -96,7 +96,7 @@ class Archiver:
         snapshot: str | None,
     ) -> Taken:
         """See `Taking`. Raises what the reader, the bucket and `archive.write.compare` raise; then nothing was deleted."""
-        reading, projected = self._reading(target)
+        reading = self._reading(target)
         statement = reading.statement(row, where, younger(row, snapshot))
         exported = connection.scalar(select(func.pg_export_snapshot(type_=Text)))
         point("archive.read.before", connection)
@@ -108,6 +108,7 @@ class Archiver:
         point("archive.read.after", connection)
         if not found.num_rows:
             return Taken(rows=0, fingerprint=0)
+        found = reading.completed(row, found)
         kept = np.zeros(found.num_rows, dtype=bool)
         stored: tuple[str, ...] = ()
         tenants = names_of(self.ctx.digest_key, target.store.tenants or "", found[taking.TENANT].combine_chunks())
@@ -115,14 +116,14 @@ class Archiver:
             expires, is_over = over(found[taking.DAY].combine_chunks(), target.step.archive, target.step.predicate)
             kept = ~is_over
             if kept.any():
-                rows = self._rows(found, reading, projected, tenants)
+                rows = self._rows(found, reading, tenants)
                 rows = rows if kept.all() else rows.filter(pa.array(kept))
                 named = NamedBy(
                     key=fingerprint(self.ctx.digest_key),
                     tenants=target.store.tenants,
                     identities=tuple(sorted(set(reading.identities))),
                 )
-                stored = self._keep(rows, expires[kept], projected, target.step, named)
+                stored = self._keep(rows, expires[kept], reading.projected, target.step, named)
         young = found[taking.KEY].filter(found[taking.YOUNG])
         return Taken(
             rows=found.num_rows,
@@ -133,20 +134,20 @@ class Archiver:
             tenants=_by_tenant(tenants, kept),
         )
 
-    def _reading(self, target: Target) -> tuple[Reading, tuple[Projected, ...]]:
+    def _reading(self, target: Target) -> Reading:
         step = target.step
         if step.id not in self._readings:
             columns = step.archive.columns if step.archive else ()
             if columns and target.live is None:
                 raise TypeError(f"step {step.id}: what its columns are kept as cannot be told without the live schema")
             projected = projection(target.live.tables[table_name(target.table)], columns) if columns and target.live else ()
-            self._readings[step.id] = (Reading(target=target, kept=lambda row: [p.of(row) for p in projected]), projected)
+            self._readings[step.id] = Reading(target=target, projected=projected)
         return self._readings[step.id]
 
-    def _rows(self, found: pa.Table, reading: Reading, projected: Sequence[Projected], tenants: pa.Array) -> pa.Table:
+    def _rows(self, found: pa.Table, reading: Reading, tenants: pa.Array) -> pa.Table:
         """The rows as they are kept: the law's columns, then Lethe's own."""
         ways = [(d, found[f"{taking.PERSON}{n}"].combine_chunks()) for n, d in enumerate(reading.identities)]
-        kept = as_kept(found, projected)
+        kept = as_kept(found, reading.projected)
         own = {
             CLOCK: found[taking.CLOCK].cast(pa.timestamp("us", "UTC")),
             TENANT: tenants,

@@ -36,6 +36,8 @@ _NATIVE: dict[str, pa.DataType] = {
     "character": pa.string(),  # never by a cast, which strips its blanks
     "name": pa.string(),
     "bytea": pa.binary(),
+    "json": pa.string(),
+    "jsonb": pa.string(),
     "date": pa.date32(),
     "timestamp without time zone": pa.timestamp("us"),
     "timestamp with time zone": pa.timestamp("us", tz="UTC"),
@@ -43,8 +45,6 @@ _NATIVE: dict[str, pa.DataType] = {
 _AS_TEXT = frozenset(
     {
         "numeric",
-        "json",
-        "jsonb",
         "xml",
         "uuid",
         "inet",
@@ -112,13 +112,18 @@ def as_kept(table: pa.Table, projected: Sequence[Projected]) -> pa.Table:
 
     Raises NotArchivable when a column came as another type than its PostgreSQL type says: the table was altered meanwhile.
     """
-    for p in projected:
-        if table.schema.field(p.name).type != p.type:
-            raise NotArchivable(
-                f"Column {p.name} was described as {p.source} and came as {table.schema.field(p.name).type}.",
-                fix="The table was altered, or is not what the catalog says: plan anew.",
-            )
-    return pa.Table.from_arrays([table.column(p.name) for p in projected], schema=schema_of(projected))
+    return pa.Table.from_arrays([_column(table.column(p.name), p) for p in projected], schema=schema_of(projected))
+
+
+def _column(column: pa.ChunkedArray, p: Projected) -> pa.ChunkedArray:
+    if isinstance(column.type, pa.JsonType):  # the driver's word for json and jsonb: the text that PostgreSQL sent
+        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    if column.type != p.type:
+        raise NotArchivable(
+            f"Column {p.name} was described as {p.source} and came as {column.type}.",
+            fix="The table was altered, or is not what the catalog says: plan anew.",
+        )
+    return column
 
 
 def _projected(live: LiveTable, name: str) -> Projected:

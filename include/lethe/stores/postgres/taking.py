@@ -6,24 +6,24 @@ technique calls `Taking.take` when it knows the rows and before its DELETE; how 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import xor
 from typing import Any, Protocol
 
+import pyarrow as pa
 from sqlalchemy import (
     ARRAY,
-    BigInteger,
+    Cast,
+    ColumnClause,
     ColumnElement,
     Connection,
-    Date,
     FromClause,
     Select,
     Text,
     cast,
     func,
-    literal,
     null,
     select,
 )
@@ -33,6 +33,8 @@ from lethe.catalog.model import Path
 from lethe.errors import WrongCount
 from lethe.plan.model import HoldScope
 from lethe.plan.order import visited
+from lethe.stores.postgres.archived import Projected, as_kept
+from lethe.stores.postgres.derived import hash_of, local_days
 from lethe.stores.postgres.keys import key64
 from lethe.stores.postgres.predicate import Target, clock_value, predicate_of
 from lethe.stores.postgres.tables import Reached, reach_key
@@ -94,10 +96,11 @@ class Taking(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How the rows of a step are read: `kept` gives the columns to keep, of a row."""
+    """How the rows of a step are read: `projected` are the columns to keep. What can be told from a column that is read anyway is not asked
+    for: each expression costs the server as much as a column does."""
 
     target: Target
-    kept: Callable[[FromClause], Sequence[ColumnElement[Any]]]
+    projected: Sequence[Projected] = ()
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -106,20 +109,44 @@ class Reading:
         return tuple(visited(store, dataset, path)[-1] if path else dataset for path in self.target.table.persons)
 
     def statement(self, row: FromClause, where: Sequence[ColumnElement[bool]], young: ColumnElement[bool]) -> Select[Any]:
-        """A select of the kept columns, then those that Lethe needs of each row. `where` may have bound parameters."""
+        """A select whose answer `completed` makes whole. `where` may have bound parameters."""
+        asked = [e.label(name) for name, e in self._needed(row).items() if self._source(row, e) is None]
+        return select(*(p.of(row) for p in self.projected), young.label(YOUNG), *asked).select_from(row).where(*where)
+
+    def completed(self, row: FromClause, found: pa.Table) -> pa.Table:
+        """What the statement gave, with all columns that Lethe needs of each row (`KEY` and the others). Raises what `as_kept` raises."""
+        kept = as_kept(found, self.projected) if self.projected else found
+        for name, expression in self._needed(row).items():
+            source = self._source(row, expression)
+            if source is not None:
+                found = found.append_column(name, kept[source].cast(_AS_READ.get(name, pa.string())))
+        found = found.append_column(HASH, pa.array(hash_of(found[KEY])))
+        return (
+            found if DAY in found.column_names else found.append_column(DAY, local_days(found[CLOCK], predicate_of(self.target.step).zone))
+        )
+
+    def _needed(self, row: FromClause) -> dict[str, ColumnElement[Any]]:
+        """What Lethe needs of each row, but for what is always told from another column."""
         target = self.target
-        key = key64(row, target.table, target.live)
-        begins = _begins(row, target)
-        needed = [
-            key.label(KEY),
-            func.hashint8extended(key, literal(0, BigInteger), type_=BigInteger).label(HASH),
-            young.label(YOUNG),
-            _day(row, target, begins).label(DAY),
-            begins.label(CLOCK),
-            _tenant(row, target).label(TENANT),
-            *(key.label(f"{PERSON}{n}") for n, key in enumerate(_persons(row, target))),
-        ]
-        return select(*self.kept(row), *needed).select_from(row).where(*where)
+        needed = {KEY: key64(row, target.table, target.live), CLOCK: _begins(row, target), TENANT: _tenant(row, target)}
+        if predicate_of(target.step).clock.stored_as == "date":
+            needed[DAY] = clock_value(row, target.step, target.store)
+        return needed | {f"{PERSON}{n}": key for n, key in enumerate(_persons(row, target))}
+
+    def _source(self, row: FromClause, expression: ColumnElement[Any]) -> str | None:
+        """The column to keep that says the same as an expression: it is that column, or an integer or text column cast; None for none."""
+        column = expression.clause if isinstance(expression, Cast) else expression
+        if not isinstance(column, ColumnClause) or column.table is not row:
+            return None
+        kept = next((p for p in self.projected if p.name == column.name and not p.as_text), None)
+        castable = kept is not None and (
+            pa.types.is_integer(kept.type) or kept.source == "text" or kept.source.startswith("character varying")
+        )
+        return column.name if kept is not None and (castable or column is expression) else None
+
+
+_AS_READ = {KEY: pa.int64(), CLOCK: pa.timestamp("us", "UTC"), DAY: pa.date32()}
+"""As what such a column comes; the others are text."""
 
 
 def refuse_other_count(target: Target, deleted: int, fingerprint: int | None, taken: Taken) -> None:
@@ -141,14 +168,6 @@ def _begins(row: FromClause, target: Target) -> ColumnElement[Any]:
     if predicate.clock.stored_as == "date":
         return func.timezone(predicate.zone, cast(value, DateTime()), type_=DateTime(timezone=True))
     return value
-
-
-def _day(row: FromClause, target: Target, begins: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The local date of the row's clock in the policy's zone: what its period counts from."""
-    predicate = predicate_of(target.step)
-    if predicate.clock.stored_as == "date":
-        return clock_value(row, target.step, target.store)
-    return cast(func.timezone(predicate.zone, begins), Date)
 
 
 def _tenant(row: FromClause, target: Target) -> ColumnElement[Any]:
