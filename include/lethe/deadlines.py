@@ -12,7 +12,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import isodate
-from holidays.countries import France
+from holidays.countries.france import France
 
 from lethe.errors import DeadlineUnknown
 from lethe.instants import local_day
@@ -125,7 +125,7 @@ def _outside() -> DeadlineUnknown:
 
 @lru_cache(maxsize=256)
 def _holidays(year: int, alsace_moselle: bool) -> frozenset[date]:
-    found = frozenset(France(years=year, subdiv=_MOSELLE if alsace_moselle else None))
+    found = frozenset(France(years=year, subdiv=_MOSELLE if alsace_moselle else None))  # type: ignore[no-untyped-call]
     if not found:
         raise _outside()
     return found

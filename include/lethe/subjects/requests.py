@@ -46,6 +46,7 @@ from lethe.subjects.vault import new_data_key, seal, unseal, unwrap
 
 Choice = TypeVar("Choice", bound=StrEnum)
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TRIES = 5
 _LOGIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]{0,127}")
 
@@ -101,7 +102,7 @@ def open_request(
     digests = [bytes.fromhex(keyed_digest(digest_key, i.kind, i.normal)) for i in identifiers]
     opening_gate(connection)
     same = open_with(connection, digests)
-    while True:
+    for _ in range(_TRIES):
         request = Request(
             id=f"R-{due.received_on.year}-{''.join(secrets.choice(_CROCKFORD) for _ in range(8))}",
             kind=chosen_kind,
@@ -120,6 +121,8 @@ def open_request(
         data_key, wrapped = new_data_key(request_key, request.id)
         if insert_request(connection, request, wrapped):
             break
+    else:
+        raise RequestRefused("No free id was found for this request.", fix="Try again; nothing was stored.")
     sealed = [
         (i.kind.value, seal(data_key, request.id, n, i.kind, i.value), digest)
         for n, (i, digest) in enumerate(zip(identifiers, digests, strict=True), start=1)
