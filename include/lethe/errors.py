@@ -126,3 +126,19 @@ class ArchiveDiffers(LetheError):
 
 class ReadingRefused(LetheError):
     """The archive was not read: no reason was given, or the role may not."""
+
+
+class DeadlineUnknown(LetheError):
+    """A day or instant cannot be counted to: the calendar does not know the year, or there is no local day to count from."""
+
+
+class IdentifierRefused(LetheError):
+    """What was given as an address or account key names nobody. The text never repeats it."""
+
+
+class RequestRefused(LetheError):
+    """A request of a person cannot be opened, decided or read like that: what it says would not be what happened."""
+
+
+class Unopenable(LetheError):
+    """Sealed identifiers do not open: with another key, or after damage, nothing may be said about whom they name."""

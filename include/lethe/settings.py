@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from lethe.connections import Connection
-from lethe.errors import Unreachable
+from lethe.errors import UnknownName, Unreachable
 
 SHIPPED = Path(__file__).resolve().parent.parent / "policies" / "spotrak"
 
@@ -37,6 +37,28 @@ def digest_key(connection: Connection) -> bytes:
         raise Unreachable(
             "The key for digests of persons is not written in hex.", fix="Set LETHE_DIGEST_KEY to 32 random bytes in hex."
         ) from None
+
+
+def request_key(connection: Connection) -> bytes:
+    """The key that wraps the key of each request: `request_key` in the extra of lethe_db, or `LETHE_REQUEST_KEY`; 32 bytes in hex.
+
+    Raises Unreachable when neither is set, or it is not 32 bytes in hex.
+    """
+    try:
+        key = bytes.fromhex(str(connection.extra.get("request_key") or os.environ.get("LETHE_REQUEST_KEY", "")))
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise Unreachable("The key of requests is missing, or not 32 bytes in hex.", fix="Set LETHE_REQUEST_KEY to 32 random bytes in hex.")
+    return key
+
+
+def fold_local_part() -> bool:
+    """Whether case before the @ of an address does not matter: `LETHE_FOLD_LOCAL_PART`, yes unless it says no. Raises UnknownName."""
+    said = os.environ.get("LETHE_FOLD_LOCAL_PART") or "yes"
+    if said not in {"yes", "no"}:
+        raise UnknownName("LETHE_FOLD_LOCAL_PART is neither yes nor no.", fix="Write yes or no, or leave it out.")
+    return said == "yes"
 
 
 def approvers() -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from lethe.cli.hold import hold
 from lethe.cli.output import Commands
 from lethe.cli.plan import plan
 from lethe.cli.policy import policy
+from lethe.cli.request import request
 from lethe.cli.scan import scan
 from lethe.cli.verify import verify
 
@@ -32,6 +33,7 @@ app.command()(scan)
 app.add_typer(plan, name="plan")
 app.add_typer(hold, name="hold")
 app.add_typer(archive, name="archive")
+app.add_typer(request, name="request")
 app.add_typer(policy, name="policy")
 app.command()(verify)
 app.command(hidden=True)(docs)

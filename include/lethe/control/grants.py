@@ -31,6 +31,9 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "maintenance": "SELECT, INSERT, UPDATE",
         "archive_objects": "SELECT, INSERT, UPDATE",
         "archive_subjects": "SELECT, INSERT, DELETE",
+        "requests": "SELECT, INSERT, UPDATE",
+        "request_identifiers": "SELECT, INSERT, DELETE",
+        "request_decisions": "SELECT, INSERT",
     },
     ARCHIVIST: {
         "archive_objects": "SELECT",

@@ -225,6 +225,81 @@ archive_subjects = Table(
     Column("kind", Text, CheckConstraint("kind in ('person','tenant')"), primary_key=True),
 )
 
+requests = Table(
+    "requests",
+    metadata,
+    Column(
+        "id",
+        Text,
+        CheckConstraint("id ~ '^R-[0-9]{4}-[0-9A-HJKMNP-TV-Z]{8}$'"),
+        primary_key=True,
+        comment="the year of receipt and 40 random bits in Crockford's base32",
+    ),
+    Column(
+        "kind",
+        Text,
+        CheckConstraint(
+            "kind in ('access','portability','rectification','erasure','restriction','objection','consent_withdrawal',"
+            "'post_mortem','processor_list','tenant_instruction')",
+        ),
+        nullable=False,
+    ),
+    Column("channel", Text, CheckConstraint("channel in ('email','form','letter','ticket','tenant')"), nullable=False),
+    Column("language", Text, CheckConstraint("language in ('fr','en')"), nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("identity", Text, CheckConstraint("identity in ('none','claimed','verified')"), nullable=False),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state in ('received','waiting_identity','more_asked','accepted','refused','located','answered','closed')"),
+        nullable=False,
+    ),
+    Column("reply_due_on", Date, nullable=False, comment="5 business days after receipt"),
+    Column(
+        "legal_due_on", Date, nullable=False, comment="one month after receipt, clamped to the month's end and not rolled: the earlier day"
+    ),
+    Column("extended_to", Date, comment="three months after receipt, where the person was told so"),
+    Column("tenant", Text, comment="the tenant's key, of a tenant's instruction only"),
+    Column("wrapped_key", LargeBinary, comment="the request's data key, wrapped; NULL once it is destroyed"),
+    Column("closed_at", Instant),
+    Column("keys_destroyed_at", Instant),
+    CheckConstraint("(kind = 'tenant_instruction') = (tenant is not null)", name="a_tenant_instructs"),
+    CheckConstraint("(state = 'closed') = (closed_at is not null)", name="a_closed_request_has_its_instant"),
+    CheckConstraint("(wrapped_key is null) = (keys_destroyed_at is not null)", name="a_key_is_there_or_destroyed"),
+)
+
+request_identifiers = Table(
+    "request_identifiers",
+    metadata,
+    Column("request", Text, ForeignKey(requests.c.id), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("kind", Text, CheckConstraint("kind in ('email','account')"), nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False, comment="lethe.subjects.vault"),
+    Column("digest", LargeBinary, nullable=False, comment="keyed digest of kind and normalised identifier; the row goes with the key"),
+)
+
+request_decisions = Table(
+    "request_decisions",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("request", Text, ForeignKey(requests.c.id), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("by", Text, nullable=False, comment="a login, never an address"),
+    Column("decision", Text, CheckConstraint("decision in ('accept','refuse','ask_more')"), nullable=False),
+    Column(
+        "reason",
+        Text,
+        CheckConstraint(
+            "reason in ('known_address','document_seen','signed_in','mandate_seen','no_identity_needed',"
+            "'not_proven','proof_differs','no_answer','no_mandate','proof_missing','proof_unreadable','several_persons')",
+        ),
+        nullable=False,
+    ),
+    Column("channel", Text, CheckConstraint("channel in ('credentials','airflow')"), nullable=False),
+)
+
+Index("request_identifiers_digest", request_identifiers.c.digest)
+Index("request_decisions_request", request_decisions.c.request)
 Index("archive_objects_expiry", archive_objects.c.dataset, archive_objects.c.law, archive_objects.c.expires_at)
 Index(
     "archive_objects_unsealed",

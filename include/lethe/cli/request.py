@@ -1,0 +1,206 @@
+"""`lethe request new|show|list|decide`. An identifier is never an argument: a shell keeps its history, and `ps` shows it to everybody.
+
+What stands where no argument belongs is refused here and not by the parser, which would repeat it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lethe.cli.output import AsJson, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from lethe.control.requests import Request
+
+LARGEST = 64 * 1024
+"""Bytes of a file of identifiers."""
+
+_QUIET = {"allow_extra_args": True, "ignore_unknown_options": True}
+_Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, such as R-2026-7K3M9QWX.")]
+_By = Annotated[str | None, typer.Option("--by", help="Your login; that of this machine when left out.")]
+
+request = typer.Typer(help="Requests of persons: what they ask, who they are, until when.", no_args_is_help=True)
+
+
+@request.command(context_settings=_QUIET)
+def new(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JSON, or lines kind=value (email, account); - reads what is piped in.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="access, portability, rectification, erasure, restriction, objection, consent_withdrawal, post_mortem, processor_list, "
+            "tenant_instruction."
+        ),
+    ],
+    channel: Annotated[str, typer.Option(help="email, form, letter, ticket, tenant.")],
+    language: Annotated[str, typer.Option(help="fr, en.")] = "fr",
+    received_at: Annotated[str | None, typer.Option(help="When it came in, with its zone; now when left out.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="The tenant's key, of a tenant_instruction only.")] = None,
+    by: _By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Opens a request, sealed, with its deadlines. Names the open requests of the same person."""
+    from lethe import settings
+    from lethe.instants import now
+    from lethe.retention.holding import identities
+    from lethe.subjects.identifiers import read_identifiers
+    from lethe.subjects.requests import open_request
+    from lethe.workspace import Workspace
+
+    _refuse_extra(context)
+    with Workspace.open() as workspace:
+        at = now()
+        secret = workspace.connections(settings.CONTROL)
+        given = read_identifiers(_read(file), datasets=identities(workspace.catalog), fold_local=settings.fold_local_part())
+        with workspace.control.begin() as connection:
+            opened = open_request(
+                connection,
+                given,
+                kind=kind,
+                channel=channel,
+                language=language,
+                by=by or getpass.getuser(),
+                request_key=settings.request_key(secret),
+                digest_key=settings.digest_key(secret),
+                tenant=tenant,
+                received_at=_instant(received_at),
+                at=at,
+                zone=workspace.policy(at).time_zone,
+            )
+    if as_json:
+        print_json({**opened.request.model_dump(mode="json"), "same_person": opened.same_person})
+        return
+    made = opened.request
+    say(f"Request {made.id} opened: reply by {made.reply_due_on}, by law by {made.legal_due_on}.")
+    if opened.same_person:
+        say(f"Open requests of the same person: {', '.join(opened.same_person)}.")
+
+
+@request.command(context_settings=_QUIET)
+def show(
+    context: typer.Context,
+    request_id: _Id,
+    identifiers: Annotated[bool, typer.Option("--identifiers", help="Who asks, too. It is on record first.")] = False,
+    by: _By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Shows a request and what was decided about it."""
+    from lethe import settings
+    from lethe.subjects.requests import show as show_request
+    from lethe.subjects.requests import show_identifiers
+    from lethe.workspace import Workspace
+
+    _refuse_extra(context)
+    named: dict[str, list[str]] | None = None
+    with Workspace.open() as workspace:
+        with workspace.control.connect() as connection:
+            found, decisions = show_request(connection, request_id)
+        if identifiers:
+            key = settings.request_key(workspace.connections(settings.CONTROL))
+            named = show_identifiers(workspace.control, request_id, by=by or getpass.getuser(), request_key=key)
+    if as_json:
+        more: dict[str, Any] = {"identifiers": named} if named is not None else {}
+        print_json({**found.model_dump(mode="json"), "decisions": [d.model_dump(mode="json") for d in decisions], **more})
+        return
+    print_table(f"Request {found.id}", ("what", "is"), [(k, v) for k, v in found.model_dump(mode="json").items() if k != "id"])
+    if decisions:
+        print_table("Decisions", ("at", "by", "decision", "reason"), [(d.at, d.by, d.decision, d.reason) for d in decisions])
+    for kind, values in (named or {}).items():
+        for value in values:
+            say(f"{kind}: {value}")
+
+
+@request.command("list", context_settings=_QUIET)
+def list_(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="The closed ones too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the requests, the one due first at the top."""
+    from lethe.control.requests import list_requests
+    from lethe.workspace import Workspace
+
+    _refuse_extra(context)
+    with Workspace.open() as workspace, workspace.control.connect() as connection:
+        found = list_requests(connection, closed=everything)
+    if as_json:
+        print_json({"requests": [r.model_dump(mode="json") for r in found]})
+        return
+    rows = [_row(r) for r in found]
+    print_table("Requests", ("id", "kind", "state", "identity", "received", "reply by", "by law by", "extended to"), rows)
+
+
+@request.command(context_settings=_QUIET)
+def decide(
+    context: typer.Context,
+    request_id: _Id,
+    decision: Annotated[str, typer.Argument(metavar="DECISION", help="accept, refuse, ask-more.")],
+    reason: Annotated[
+        str,
+        typer.Option(
+            help="accept: known_address, document_seen, signed_in, mandate_seen, no_identity_needed. refuse: not_proven, proof_differs, "
+            "no_answer, no_mandate. ask-more: proof_missing, proof_unreadable, several_persons."
+        ),
+    ],
+    by: _By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Records whether who asks is known."""
+    from lethe.subjects.requests import decide_identity
+    from lethe.workspace import Workspace
+
+    _refuse_extra(context)
+    with Workspace.open() as workspace, workspace.control.begin() as connection:
+        decided = decide_identity(connection, request_id, decision=decision.replace("-", "_"), reason=reason, by=by or getpass.getuser())
+    print_json(decided) if as_json else say(f"Request {decided.id} is {decided.state}.")
+
+
+def _row(found: Request) -> tuple[Any, ...]:
+    return (
+        found.id,
+        found.kind,
+        found.state,
+        found.identity,
+        found.received_at,
+        found.reply_due_on,
+        found.legal_due_on,
+        found.extended_to,
+    )
+
+
+def _read(file: str) -> bytes:
+    from lethe.errors import RequestRefused
+
+    try:
+        if file == "-":
+            body = sys.stdin.buffer.read(LARGEST + 1)
+        else:
+            with open(file, "rb") as opened:
+                body = opened.read(LARGEST + 1)
+    except (OSError, ValueError):
+        raise RequestRefused("The file of identifiers cannot be read.", fix="Give a file, or - and pipe it in.") from None
+    if len(body) > LARGEST:
+        raise RequestRefused(f"More than {LARGEST} bytes are no identifiers.", fix="Give addresses and accounts only.")
+    return body
+
+
+def _instant(text: str | None) -> datetime | None:
+    from lethe.errors import RequestRefused
+
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise RequestRefused("--received-at is no instant.", fix="Write it as 2026-11-23T09:00:00+01:00.") from None
+
+
+def _refuse_extra(context: typer.Context) -> None:
+    from lethe.errors import RequestRefused
+
+    if context.args:
+        raise RequestRefused("There is more on the line than this command takes.", fix="Identifiers go into a file; --help lists the rest.")

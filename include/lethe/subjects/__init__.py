@@ -1,0 +1,1 @@
+"""What persons ask for: their requests, and who they say they are."""
