@@ -108,6 +108,7 @@ def _lethe(home: Home) -> dict[str, str]:
         "PYTHONPATH": str(PROJECT / "include"),
         "LETHE_DEMO_HOME": str(home.folder),
         "LETHE_DIGEST_KEY": home.secret("lethe.digest-key", lambda: secrets.token_hex(32)),
+        "LETHE_REQUEST_KEY": home.secret("lethe.request-key", lambda: secrets.token_hex(32)),
         "LETHE_REPORTS_DIR": str(home.reports),
         "LETHE_POLICY_DIR": os.environ.get("LETHE_POLICY_DIR") or str(PROJECT / "include" / "policies" / "spotrak"),
     }

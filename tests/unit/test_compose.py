@@ -85,6 +85,7 @@ def test_docker_compose_takes_the_file(filled: Path) -> None:
         "EVIDENCE_SECRET_KEY",
         "ARCHIVE_SECRET_KEY",
         "LETHE_DIGEST_KEY",
+        "LETHE_REQUEST_KEY",
     ],
 )
 def test_docker_compose_refuses_to_start_without_a_secret(filled: Path, name: str) -> None:
