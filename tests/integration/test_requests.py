@@ -158,10 +158,20 @@ def test_every_choice_of_the_code_is_one_of_the_database(control: ControlDatabas
         opened(control, channel=channel.value, language="en")
     for decision, (_, reasons) in REASONS.items():
         for reason in reasons:
+            asked = "processor_list" if reason == "no_identity_needed" else "access"
             with control.runtime.begin() as connection:
-                made = open_request(connection, [identifier("email", CANARY)], **GOOD).request.id
+                made = open_request(connection, [identifier("email", CANARY)], **{**GOOD, "kind": asked}).request.id
                 decided = decide_identity(connection, made, decision=decision, reason=reason, by="a.martin", channel="airflow")
             assert decided.identity == ("verified" if decision == "accept" and reason != "no_identity_needed" else "claimed")
+
+
+@pytest.mark.parametrize("kind", sorted(set(RequestKind) - {RequestKind.PROCESSOR_LIST, RequestKind.TENANT_INSTRUCTION}))
+def test_nobody_gets_a_person_s_data_without_an_identity(control: ControlDatabase, kind: str) -> None:
+    asked = opened(control, kind=kind).request.id
+    before = everything(control)
+    with pytest.raises(RequestRefused, match="Only the list of processors"), control.runtime.begin() as connection:
+        decide_identity(connection, asked, decision="accept", reason="no_identity_needed", by="a.martin")
+    assert everything(control) == before
 
 
 @pytest.mark.parametrize("state", list(RequestState))

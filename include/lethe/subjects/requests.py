@@ -185,6 +185,8 @@ def decide_identity(
     _check_login(by)
     request = request_of(connection, request_id, lock=True)
     _check_turn(request, state)
+    if reason == "no_identity_needed" and request.kind != RequestKind.PROCESSOR_LIST:
+        raise RequestRefused("Only the list of processors is given to whoever asks.", fix="Give the reason by which you know who asks.")
     verified = decision == "accept" and reason != "no_identity_needed"
     identity = IdentityLevel.VERIFIED if verified else request.identity
     insert_decision(connection, request.id, Decision(at=at, by=by, decision=decision, reason=reason, channel=channel))
