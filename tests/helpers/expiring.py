@@ -165,17 +165,12 @@ class Vault:
         return dict(self.sql(asked))
 
     def rows(self, *, law: str | None = None) -> list[int]:
-        """The keys of all rows that lie in Parquet objects of a law, each version that is listed read as such: what is current of a key is told
-        later than its versions by a busy Ceph gateway that has just refused to delete one of them."""
+        """The keys of all rows that lie in Parquet objects of a law: of every version that is there, also one that a marker hides."""
         found: list[int] = []
+        folder = f"/law={slug(law or self.where.law)}/"
         for listed in self.archive.bucket.listing():
             parts = parse(listed.key)
-            if (
-                parts is not None
-                and not parts.is_manifest
-                and f"/law={slug(law or self.where.law)}/" in listed.key
-                and not listed.is_marker
-            ):
+            if parts is not None and not parts.is_manifest and not listed.is_marker and folder in listed.key:
                 found += pq.read_table(io.BytesIO(self.archive.bucket.get(listed.key, listed.version)))[KEY64].to_pylist()
         return sorted(found)
 

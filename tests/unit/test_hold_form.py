@@ -73,7 +73,7 @@ def test_neither_form_nor_task_takes_a_name_a_telephone_number_or_an_address(typ
 
 def test_the_form_says_that_there_are_no_requests_yet_and_that_an_account_is_one_key() -> None:
     said = str(hold_form.fields()["person"].description)
-    assert "there are no requests yet" in said and "two keys" in said
+    assert "request-N is refused" in said and "two keys" in said
 
 
 REFUSED = [
@@ -82,7 +82,7 @@ REFUSED = [
     ({**ADD, "person": DIGEST + "\n"}, "`person`"),
     ({**ADD, "person": DIGEST.upper()}, "`person`"),
     ({**ADD, "person": "users:123"}, "`person`"),
-    ({**ADD, "person": "request-12"}, "There are no requests yet"),
+    ({**ADD, "person": "request-12"}, "A request does not name a person here yet"),
     ({**ADD, "tenant": ADDRESS}, "`tenant`"),
     ({**ADD, "tenant": "Cabinet Martin"}, "`tenant`"),
     ({**ADD, "tenant": 7}, "`tenant` is no text"),

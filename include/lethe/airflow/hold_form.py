@@ -76,8 +76,8 @@ def fields() -> dict[str, Param]:
             pattern=PERSON,
             title="Person",
             description="Only rows of the account with this keyed digest: 64 hex digits, as `lethe hold digest users:123` prints. Never a name or "
-            "an address. Somebody with accounts at two tenants is two keys: add a hold for each. request-N names the person of a request; there "
-            "are no requests yet, so it is refused.",
+            "an address. Somebody with accounts at two tenants is two keys: add a hold for each. A request does not name a "
+            "person here yet: request-N is refused.",
         ),
         "since": Param(
             default=None,

@@ -76,7 +76,7 @@ def check(form: Mapping[str, Any]) -> dict[str, Any]:
         if given[name] is not None and not re.match(pattern + r"\Z", given[name]):
             raise HoldRefused(f"`{name}` is not written as it must be.", fix=fix)
     if given["person"] is not None and given["person"].startswith("request-"):
-        raise HoldRefused("There are no requests yet: a person cannot be named by one.", fix="Give the keyed digest of the person.")
+        raise HoldRefused("A request does not name a person here yet.", fix="Give the keyed digest of the person.")
     if given["action"] == "lift":
         if not isinstance(hold, int) or isinstance(hold, bool) or hold < 1:
             raise HoldRefused("It is not said which hold is to be lifted.", fix="Give its number, as `lethe hold list` shows it.")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lethe.cli.output import AsJson, print_json, print_table, say
+from lethe.cli.output import AsJson, instant, print_json, print_table, say
 
 if TYPE_CHECKING:
     from lethe.control.holds import Hold
@@ -61,8 +61,8 @@ def add(
                 dataset=dataset,
                 tenant=tenant,
                 person=subject_of(person[0], workspace) if person else None,
-                since=_instant(since, "--since"),
-                until=_instant(until, "--until"),
+                since=instant(since, "--since", HoldRefused),
+                until=instant(until, "--until", HoldRefused),
             ),
             reason=reason,
             owner=owner or getpass.getuser(),
@@ -176,12 +176,3 @@ def _day(text: str | None, option: str) -> date | None:
         return date.fromisoformat(text) if text else None
     except ValueError:
         raise HoldRefused(f"{option} is no day.", fix="Write it as 2027-06-30.") from None
-
-
-def _instant(text: str | None, option: str) -> datetime | None:
-    from lethe.errors import HoldRefused
-
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
-        raise HoldRefused(f"{option} is no instant.", fix="Write it as 2026-01-01T00:00:00+01:00.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -44,6 +45,14 @@ class Commands(TyperGroup):
             if fix:
                 console.print(fix, markup=False, highlight=False)
         raise typer.Exit(2)
+
+
+def instant(text: str | None, option: str, refused: type[LetheError]) -> datetime | None:
+    """What an option gives as an instant; None when it is left out. Raises `refused`, without the text."""
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        raise refused(f"{option} is no instant.", fix="Write it as 2026-01-01T00:00:00+01:00.") from None
 
 
 def print_json(value: Any) -> None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import getpass
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lethe.cli.output import AsJson, print_json, print_table, say
+from lethe.cli.output import AsJson, instant, print_json, print_table, say
 
 if TYPE_CHECKING:
     from lethe.control.requests import Request
@@ -47,6 +46,7 @@ def new(
 ) -> None:
     """Opens a request, sealed, with its deadlines. Names the open requests of the same person."""
     from lethe import settings
+    from lethe.errors import RequestRefused
     from lethe.instants import now
     from lethe.retention.holding import identities
     from lethe.subjects.identifiers import read_identifiers
@@ -69,7 +69,7 @@ def new(
                 request_key=settings.request_key(secret),
                 digest_key=settings.digest_key(secret),
                 tenant=tenant,
-                received_at=_instant(received_at),
+                received_at=instant(received_at, "--received-at", RequestRefused),
                 at=at,
                 zone=workspace.policy(at).time_zone,
             )
@@ -188,15 +188,6 @@ def _read(file: str) -> bytes:
     if len(body) > LARGEST:
         raise RequestRefused(f"More than {LARGEST} bytes are no identifiers.", fix="Give addresses and accounts only.")
     return body
-
-
-def _instant(text: str | None) -> datetime | None:
-    from lethe.errors import RequestRefused
-
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
-        raise RequestRefused("--received-at is no instant.", fix="Write it as 2026-11-23T09:00:00+01:00.") from None
 
 
 def _refuse_extra(context: typer.Context) -> None:

@@ -181,11 +181,9 @@ def wrapped_key_of(connection: Connection, request_id: str) -> bytes | None:
     return None if key is None else bytes(key)
 
 
-def sealed_of(connection: Connection, request_id: str) -> Sequence[Row[int, str, bytes, bytes]]:
-    """Position, kind, ciphertext and digest of each identifier, in order."""
-    query = select(
-        request_identifiers.c.position, request_identifiers.c.kind, request_identifiers.c.ciphertext, request_identifiers.c.digest
-    )
+def sealed_of(connection: Connection, request_id: str) -> Sequence[Row[int, str, bytes]]:
+    """Position, kind and ciphertext of each identifier, in order."""
+    query = select(request_identifiers.c.position, request_identifiers.c.kind, request_identifiers.c.ciphertext)
     return connection.execute(query.where(request_identifiers.c.request == request_id).order_by(request_identifiers.c.position)).all()
 
 
