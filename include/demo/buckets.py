@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LOGS, FILES, LETHE, ARCHIVE = "spotrak-logs", "spotrak-files", "lethe", "lethe-archive"
+REQUESTS = ("lethe-bundles", "lethe-proofs", "lethe-intake")
+"""What persons' requests bring and get."""
+
 PERIOD = "P12M"
 """The policy's period for technical logs, wherever they lie."""
 
@@ -137,6 +140,12 @@ def ensure_lethe(s3: S3Client) -> None:
 def ensure_archive(s3: S3Client, bucket: str = ARCHIVE) -> None:
     """Creates the archive's bucket when it is missing, versioned and with object lock allowed, without a default retention."""
     ensure_bucket(s3, bucket, versioned=True, lock=True)
+
+
+def ensure_requests(s3: S3Client) -> None:
+    """Creates the buckets of requests where they are missing, versioned."""
+    for bucket in REQUESTS:
+        ensure_bucket(s3, bucket, versioned=True)
 
 
 def empty(s3: S3Client, bucket: str) -> None:

@@ -17,6 +17,9 @@ from demo.home import PROJECT, Home, write_secret
 SHARED = PROJECT / "config" / "lethe.env"
 """Settings that the containers have too."""
 
+SENDER = "privacy@spotrak.com"
+"""Whom answers come from."""
+
 USERS = ("admin", "approver")
 """Airflow's logins; their rights are in `config/lethe.env`."""
 
@@ -35,6 +38,7 @@ _BUCKETS: dict[str, dict[str, str]] = {
     "lethe_s3": {"bucket": LETHE},
     "archive_s3": {"bucket": ARCHIVE, "encryption": "aws:kms"},
     "archive_read_s3": {"bucket": ARCHIVE},
+    "requests_s3": {"encryption": "aws:kms"},
 }
 """Each connection to the object store, with the rest of its extra. moto takes any key; they differ all the same, as everywhere else."""
 
@@ -68,6 +72,14 @@ def connections(home: Home) -> dict[str, str]:
     found = {f"AIRFLOW_CONN_{name.upper()}": databases.url(home, role, database) for name, (role, database) in _DATABASES.items()}
     return found | {
         **{f"AIRFLOW_CONN_{name.upper()}": _object_store(home, name) for name in _BUCKETS},
+        "AIRFLOW_CONN_LETHE_SMTP": json.dumps(
+            {
+                "conn_type": "smtp",
+                "host": "127.0.0.1",
+                "port": home.port("mail"),
+                "extra": {"from_email": SENDER, "disable_ssl": True, "disable_tls": True},
+            }
+        ),
         "AIRFLOW_CONN_LETHE_ALERTS": json.dumps({"conn_type": "generic", "extra": {"urls": _alerts(home)}}),
     }
 

@@ -145,6 +145,7 @@ def _ensure_archive(home: Home) -> None:
     from demo import buckets
 
     buckets.ensure_archive(store.client(home))
+    buckets.ensure_requests(store.client(home))
 
 
 def _chosen_as_of() -> datetime | None:

@@ -17,8 +17,10 @@ EVIDENCE_BUCKET = "lethe_s3"
 ARCHIVIST = "lethe_archivist"
 ARCHIVE = "archive_s3"
 ARCHIVE_READER = "archive_read_s3"
+MAIL = "lethe_smtp"
 """Connection ids of Lethe's own database (as it works, as it migrates, as a person approves, as a person reads the archive), of its bucket,
-and of the archive's bucket: as it is written and expires, and as a person reads it."""
+of the archive's bucket (as it is written and expires, and as a person reads it), and of the mail server by which people are answered. The
+buckets of requests are datasets of the catalog, with that of their store."""
 
 
 def policy_dir() -> Path:

@@ -167,7 +167,8 @@ def test_a_user_of_a_bucket_reaches_no_other_and_may_do_no_more_than_its_part(co
         {"arn:aws:s3:::lethe", "arn:aws:s3:::lethe/*"},
         {"arn:aws:s3:::lethe-archive", "arn:aws:s3:::lethe-archive/*"},
     )
-    assert reach == {"lethe-evidence": evidence, "lethe-archive": archive, "lethe-archive-read": archive}
+    requests = {f"arn:aws:s3:::lethe-{b}{rest}" for b in ("bundles", "proofs", "intake") for rest in ("", "/*")}
+    assert reach == {"lethe-evidence": evidence, "lethe-archive": archive, "lethe-archive-read": archive, "lethe-requests": requests}
     assert may["lethe-evidence"] == {"s3:GetBucketLocation", "s3:ListBucket", "s3:PutObject", "s3:GetObject"}
     assert may["lethe-archive-read"] == {"s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion"}
     assert {"s3:PutObjectRetention", "s3:DeleteObjectVersion"} <= may["lethe-archive"]
@@ -176,7 +177,8 @@ def test_a_user_of_a_bucket_reaches_no_other_and_may_do_no_more_than_its_part(co
 
     asked = (tmp_path / "asked").read_text().splitlines()
     assert [f"mb --ignore-existing --with-lock objects/{b}" for b in ("lethe", "lethe-archive")] == asked[:2]
-    for user, secret in (("lethe-evidence", "EVIDENCE"), ("lethe-archive", "ARCHIVE"), ("lethe-archive-read", "ARCHIVE_READ")):
+    users = {"lethe-evidence": "EVIDENCE", "lethe-archive": "ARCHIVE", "lethe-archive-read": "ARCHIVE_READ", "lethe-requests": "REQUESTS"}
+    for user, secret in users.items():
         assert f"admin user add objects {user} {secret}_SECRET_KEY" in asked
         assert f"admin policy attach objects {user} --user {user}" in asked
 
