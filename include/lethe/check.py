@@ -64,7 +64,10 @@ def check(workspace: Workspace, *, on: date) -> Checked:
             if _unset(workspace, store):
                 found.append(CheckFinding(kind="store unknown", where=store.id, problem=error.problem, fix=error.fix, stops=True))
     return Checked(
-        policy=policy.version, stores=tuple(s.id for s in workspace.catalog.stores), findings=tuple(found), unchecked=tuple(unchecked)
+        policy=policy.version,
+        stores=tuple(s.id for s in workspace.catalog.stores),
+        findings=tuple(dict.fromkeys(found)),  # two stores of one account see the same buckets
+        unchecked=tuple(unchecked),
     )
 
 
@@ -97,7 +100,7 @@ def _buckets(workspace: Workspace, store: Store) -> Iterator[CheckFinding]:
     mapped = {p.bucket for p in store.prefixes.values()}
     with answering("(all)"):
         there = {b["Name"] for b in client.list_buckets().get("Buckets", [])}
-    for bucket in sorted(there - mapped - exempt - _own_buckets(workspace)):
+    for bucket in sorted(there - mapped - exempt - _own_buckets(workspace) - _beside(workspace, store)):
         yield CheckFinding(
             kind="bucket not mapped", where=bucket, problem="The bucket is not in the catalog.", fix="Add a prefix of it, or exempt it."
         )
@@ -136,6 +139,17 @@ def _own_buckets(workspace: Workspace) -> set[str]:
     for connection in (settings.EVIDENCE_BUCKET, settings.ARCHIVE):
         with suppress(Unreachable):
             found.add(str(workspace.connections(connection).extra.get("bucket", "")))
+    return found
+
+
+def _beside(workspace: Workspace, store: Store) -> set[str]:
+    """The buckets that other stores of the catalog map or exempt at the same endpoint: one account may be several stores."""
+    here = workspace.connections(store.connection).extra.get("endpoint_url")
+    found: set[str] = set()
+    for other in (s for s in workspace.catalog.stores if s.kind == "s3" and s.id != store.id):
+        with suppress(Unreachable):
+            if workspace.connections(other.connection).extra.get("endpoint_url") == here:
+                found |= {p.bucket for p in other.prefixes.values()} | {e.name for e in other.exempt}
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from demo.buckets import ensure_bucket
+from demo.buckets import REQUESTS, ensure_bucket
 from demo.objects import ObjectServer
 from helpers.control import engine
 from lethe.catalog.drift import drift
@@ -99,7 +99,7 @@ def test_an_exemption_silences_a_table_and_one_of_nothing_is_told(spotrak: str) 
 def test_a_check_reads_buckets_too(spotrak: str, moto: ObjectServer) -> None:
     objects = Connection(id="spotrak_s3", kind="aws", login="a", password="b", extra={"endpoint_url": moto.endpoint})
     s3 = client(objects)
-    for name in ("spotrak-logs", "spotrak-files"):
+    for name in ("spotrak-logs", "spotrak-files", *REQUESTS):
         ensure_bucket(s3, name, versioned=True)
     workspace = _workspace(spotrak, objects)
     assert _only(workspace, "spotrak") == []

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
 from demo import generate
-from demo.buckets import ensure_bucket
+from demo.buckets import REQUESTS, ensure_bucket
 from demo.objects import ObjectServer
 from demo.postgres import PostgresServer
 from helpers.control import ControlDatabase, control_database
@@ -48,8 +48,8 @@ def world(postgres: PostgresServer, moto: ObjectServer) -> Iterator[tuple[dict[s
     bucket = f"lethe-{uuid.uuid4().hex[:8]}"
     extra = {"endpoint_url": moto.endpoint, "region_name": "us-east-1"}
     objects = f"aws://key:secret@/?{urlencode(extra)}"
-    for name, versioned in (("spotrak-logs", True), ("spotrak-files", True), (bucket, True)):
-        ensure_bucket(client(parse("x", objects)), name, versioned=versioned)
+    for name in ("spotrak-logs", "spotrak-files", *REQUESTS, bucket):
+        ensure_bucket(client(parse("x", objects)), name, versioned=True)
     with control_database(postgres, postgres.url(lethe)) as control:
         yield (
             {
@@ -57,6 +57,7 @@ def world(postgres: PostgresServer, moto: ObjectServer) -> Iterator[tuple[dict[s
                 "AIRFLOW_CONN_SPOTRAK_DB_CHECK": postgres.url(spotrak, user="lethe_checker"),
                 "AIRFLOW_CONN_SPOTRAK_DB_MAINTENANCE": postgres.url(spotrak, user="lethe_keeper"),
                 "AIRFLOW_CONN_SPOTRAK_S3": objects,
+                "AIRFLOW_CONN_REQUESTS_S3": objects,
                 "AIRFLOW_CONN_LETHE_DB": postgres.url(lethe, user="lethe_runtime"),
                 "AIRFLOW_CONN_LETHE_APPROVER": postgres.url(lethe, user="lethe_approver"),
                 "AIRFLOW_CONN_LETHE_S3": f"{objects}&bucket={bucket}",
@@ -227,7 +228,7 @@ def test_a_hold_on_a_tenant_says_how_many_rows_it_keeps_and_what_it_cannot(
     try:
         own = {t: counted(world, f"SELECT count(*) FROM app.{t} WHERE {w.format(tenant)}") for t, w in TENANTS.items()}
         assert {t: hold["keeps"][t] for t in TENANTS} == own and min(own.values()) > 0
-        assert hold["out_of_reach"].keys() == {"nginx_logs", "client_files"}
+        assert hold["out_of_reach"].keys() == {"nginx_logs", "client_files", "export_bundles", "identity_proofs", "intake_files"}
         assert "page_views" in hold["keeps"] and None not in hold["keeps"].values()
     finally:
         lethe("hold", "lift", str(hold["id"]), "--by", "j.dupont")

@@ -159,6 +159,7 @@ def house(postgres: PostgresServer, ceph: CephGateway) -> Iterator[House]:
         s3 = buckets.client(object_store(objects.endpoint))
         buckets.fill(s3, as_of=AS_OF, files=attachment_keys(source))
         buckets.ensure_lethe(s3)
+        buckets.ensure_requests(s3)
         _environment(patch, postgres, objects, archive, Path(folder))
         with control_database(postgres, postgres.url(names[1])) as control, psycopg.connect(source) as connection:
             (held,) = connection.execute(ENDED_WITHOUT_DATA).fetchone() or (None,)
@@ -181,6 +182,7 @@ def _environment(patch: pytest.MonkeyPatch, postgres: PostgresServer, objects: O
     seen = archive.connection
     stores = {
         "spotrak_s3": {"login": "demo", "password": "demo", "extra": {"endpoint_url": objects.endpoint}},
+        "requests_s3": {"login": "demo", "password": "demo", "extra": {"endpoint_url": objects.endpoint}},
         "lethe_s3": {"login": "demo", "password": "demo", "extra": {"endpoint_url": objects.endpoint, "bucket": buckets.LETHE}},
         "archive_s3": {"login": seen.login, "password": seen.password, "extra": seen.extra},
     }
