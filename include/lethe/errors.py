@@ -142,3 +142,11 @@ class RequestRefused(LetheError):
 
 class Unopenable(LetheError):
     """Sealed identifiers do not open: with another key, or after damage, nothing may be said about whom they name."""
+
+
+class NotEncrypted(LetheError):
+    """An object does not lie encrypted as the policy promises."""
+
+
+class BundleDiffers(LetheError):
+    """A bundle is not what an independent count says the person's data is, or not what was written: it is not given out."""

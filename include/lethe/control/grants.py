@@ -34,6 +34,8 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "requests": "SELECT, INSERT, UPDATE",
         "request_identifiers": "SELECT, INSERT, DELETE",
         "request_decisions": "SELECT, INSERT",
+        "exports": "SELECT, INSERT, UPDATE",
+        "export_parts": "SELECT, INSERT",
     },
     ARCHIVIST: {
         "archive_objects": "SELECT",

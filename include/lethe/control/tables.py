@@ -298,6 +298,39 @@ request_decisions = Table(
     Column("channel", Text, CheckConstraint("channel in ('credentials','airflow')"), nullable=False),
 )
 
+exports = Table(
+    "exports",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("request", Text, ForeignKey(requests.c.id), nullable=False),
+    Column("number", Integer, nullable=False, comment="of the request's exports; another one follows a failed one"),
+    Column("state", Text, CheckConstraint("state in ('begun','stored','verified','failed')"), nullable=False),
+    Column("policy_version", Text, nullable=False),
+    Column("made_at", Instant, nullable=False, comment="as the bundle says"),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'"), comment="rows by section; no key, no address"),
+    Column("checked", JSONB, nullable=False, server_default=text("'[]'"), comment="what the independent check found"),
+    UniqueConstraint("request", "number"),
+)
+
+export_parts = Table(
+    "export_parts",
+    metadata,
+    Column("export", BigInteger, ForeignKey(exports.c.id), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("name", Text, nullable=False, comment="as the person knows it; holds the request id"),
+    Column("bucket", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("version", Text, comment="NULL in a bucket without versions"),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+)
+
+Index(
+    "exports_one_at_a_time",
+    exports.c.request,
+    unique=True,
+    postgresql_where=text("state <> 'failed'"),
+)
 Index("request_identifiers_digest", request_identifiers.c.digest)
 Index("request_decisions_request", request_decisions.c.request)
 Index("archive_objects_expiry", archive_objects.c.dataset, archive_objects.c.law, archive_objects.c.expires_at)

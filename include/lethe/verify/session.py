@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,12 +55,17 @@ def holds_setting(holds: Iterable[HoldScope]) -> str:
 
 def tell_holds(engine: Engine, holds: Iterable[HoldScope]) -> None:
     """Each new connection of `engine` knows the holds, so that no key of a hold stands in a query's text (invariant 9)."""
-    setting = holds_setting(holds)
+    tell(engine, {"lethe.holds": holds_setting(holds)})
+
+
+def tell(engine: Engine, settings: Mapping[str, str]) -> None:
+    """Each new connection of `engine` has these settings, bound: what a query may not have in its text is read from there."""
 
     @event.listens_for(engine, "connect")
     def _tell(dbapi: Any, _record: Any) -> None:
         was, dbapi.autocommit = dbapi.autocommit, True
-        dbapi.execute("SELECT set_config('lethe.holds', %s, false)", (setting,))
+        for setting, value in settings.items():
+            dbapi.execute("SELECT set_config(%s, %s, false)", (setting, value))
         dbapi.autocommit = was
 
 

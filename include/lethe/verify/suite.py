@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from lethe.connections import Connection
 from lethe.plan.model import HoldScope
 from lethe.verify.result import Check, Status
-from lethe.verify.session import ENGINE, options, see_as, tell_holds
+from lethe.verify.session import ENGINE, options, see_as, tell, tell_holds
 from lethe.verify.text import for_great_expectations
 
 if TYPE_CHECKING:
@@ -58,16 +58,18 @@ def judge(
     holds: Iterable[HoldScope] = (),
     settings: dict[str, str] | None = None,
     snapshot: str | None = None,
+    told: Mapping[str, str] | None = None,
 ) -> dict[str, list[Check]]:
     """The checks of each step, by step id. An expectation that could not be asked is `unknown`, whatever the cause.
 
-    `snapshot`: one that the caller exported and keeps open; the expectations then see what it saw, whatever others write meanwhile.
+    `snapshot`: one that the caller exported and keeps open; the expectations then see what it saw, whatever others write meanwhile. `told`:
+    further settings of the session, which the queries read.
     """
     found: dict[str, list[Check]] = {e.step: [] for e in expected}
     if not expected:
         return found
     try:
-        results = _run(connection, expected, tuple(holds), settings, snapshot)
+        results = _run(connection, expected, tuple(holds), settings, snapshot, told or {})
     except Exception as error:  # Whatever stops the judge, nothing may be claimed: the kind of error is kept, its text is not.
         results = [("unknown", type(error).__name__)] * len(expected)
     for each, (status, detail) in zip(expected, results, strict=True):
@@ -81,6 +83,7 @@ def _run(
     holds: tuple[HoldScope, ...],
     settings: dict[str, str] | None,
     snapshot: str | None,
+    told: Mapping[str, str],
 ) -> list[tuple[Status, str]]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
@@ -109,8 +112,9 @@ def _run(
     try:
         if snapshot:
             see_as(engine, snapshot)
-        if holds:  # A connection made before does not know them.
+        if holds or told:  # A connection made before does not know them.
             tell_holds(engine, holds)
+            tell(engine, told)
             engine.dispose()
         batch = source.get_asset("one").get_batch_definition("one").get_batch()
         suite = gx.ExpectationSuite(name="plan")

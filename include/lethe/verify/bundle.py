@@ -1,0 +1,84 @@
+"""Is a bundle the person's data, all of it and nobody else's? Great Expectations asks the stores by the check's own queries (`person.py`).
+
+The bundle's side is what was read back out of the stored file; the store's side is counted anew by the checking role. What cannot be asked
+is unknown, and an unknown bundle is not given out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from lethe.catalog.model import Store
+from lethe.connections import Connections
+from lethe.errors import LetheError
+from lethe.policy.model import Role
+from lethe.verify.person import broken_rows, column_types, rows_of, told
+from lethe.verify.result import Check
+from lethe.verify.session import check_engine, failure
+from lethe.verify.suite import Expected, judge
+
+COMPLETE = "the bundle has the person's rows, all of them and no other"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whose:
+    """Whom a bundle is about: keys by identity dataset, addresses in the form that the check compares by, and the tenant that instructs."""
+
+    persons: Mapping[str, Collection[str]] = field(repr=False)
+    addresses: Collection[str] = field(repr=False)
+    tenant: str | None = field(default=None, repr=False)
+
+    @property
+    def role(self) -> Role:
+        """Whose data it may have: the company's own, or what the tenant that instructs stores."""
+        return Role.CONTROLLER if self.tenant is None else Role.PROCESSOR
+
+
+def check_bundle(
+    connections: Connections, stores: Sequence[Store], whose: Whose, contents: Mapping[str, tuple[int, int]]
+) -> dict[str, tuple[Check, ...]]:
+    """The checks by dataset, every one that can hold rows of the person, found there or not.
+
+    `contents`: what was read out of the bundle, rows and sum (`person.fingerprint`) of the living rows by dataset. A dataset that is in the
+    bundle and that no store can answer for is `unknown`.
+    """
+    found: dict[str, tuple[Check, ...]] = {}
+    for store in stores:
+        if store.kind != "postgresql":
+            continue
+        asked: list[Expected] = []
+        try:
+            queries = _queries(connections, store, whose)
+        except (LetheError, SQLAlchemyError) as error:
+            why = type(error).__name__ if isinstance(error, LetheError) else failure(error)
+            found |= {d: (Check(name=COMPLETE, status="unknown", detail=why),) for d, t in store.tables.items() if t.role is whose.role}
+            continue
+        for dataset, query in queries.items():
+            rows, total = contents.get(dataset, (0, 0))
+            measured = (("rows", rows),)
+            asked.append(Expected(step=dataset, check=COMPLETE, query=broken_rows(query, rows, total), measured=measured))
+        verdicts = judge(connections(store.check_connection or store.connection), asked, told=told(whose.persons, whose.addresses))
+        found |= {dataset: tuple(checks) for dataset, checks in verdicts.items()}
+    for dataset in contents:
+        found.setdefault(dataset, (Check(name=COMPLETE, status="unknown", detail="no store can be asked about it"),))
+    return found
+
+
+def _queries(connections: Connections, store: Store, whose: Whose) -> dict[str, str]:
+    """The query of each dataset that can hold rows of the person; partitions are counted with their partitioned table."""
+    engine = check_engine(connections(store.check_connection or store.connection))
+    try:
+        types = column_types(engine, {t.db_schema for t in store.tables.values()})
+    finally:
+        engine.dispose()
+    found: dict[str, str] = {}
+    for dataset, table in store.tables.items():
+        if table.role is not whose.role or table.partition_of is not None:
+            continue
+        query = rows_of(store, dataset, types, persons=whose.persons, tenant=whose.tenant, by_address=whose.tenant is None)
+        if query is not None:
+            found[dataset] = query
+    return found

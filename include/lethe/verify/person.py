@@ -1,0 +1,130 @@
+"""A person's rows, counted by the check: queries of its own over the catalog's paths, sharing nothing with those that filled the bundle.
+
+Who it is never stands in a query's text: keys and addresses are read from settings of the session (invariant 9). Keys are compared in
+their columns' own types, so that an index serves. Each dataset's answer is one aggregate row: how many rows, and a sum over the digests of
+their keys, so that a row too many and one too few do not cancel out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from lethe.catalog.model import Store, Table
+from lethe.errors import Uncountable
+from lethe.verify.text import Chain, literal, name, relation_name, table_of
+
+PERSONS, ADDRESSES = "lethe.persons", "lethe.addresses"
+EMAIL = "user.contact.email"
+_DIGITS = 15
+"""Hex digits of a key's MD5 in the sum: 60 bits, which a bigint holds."""
+
+_TYPES = text(
+    "SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE a.attnum > 0 AND NOT a.attisdropped AND n.nspname = ANY(:schemas)"
+)
+
+Types = Mapping[tuple[str, str, str], str]
+"""The type of each column, by schema, table and column, as PostgreSQL prints it."""
+
+
+def told(persons: Mapping[str, Collection[str]], addresses: Collection[str]) -> dict[str, str]:
+    """The settings that the queries read: keys by identity dataset, and addresses in the form that `rows_of` compares by."""
+    return {PERSONS: json.dumps({d: sorted(keys) for d, keys in persons.items()}), ADDRESSES: json.dumps(sorted(addresses))}
+
+
+def column_types(engine: Engine, schemas: Iterable[str]) -> Types:
+    """The types of all columns of these schemas."""
+    with engine.connect() as connection:
+        return {(s, t, c): kind for s, t, c, kind in connection.execute(_TYPES, {"schemas": list(schemas)})}
+
+
+def fingerprint(keys: Iterable[Sequence[Any]]) -> tuple[int, int]:
+    """How many keys, and the sum over their digests: what `rows_of` gives for the same rows. Values are those of `to_jsonb`."""
+    rows = total = 0
+    for key in keys:
+        written = json.dumps(list(key), ensure_ascii=False, default=str)
+        total += int(hashlib.md5(written.encode(), usedforsecurity=False).hexdigest()[:_DIGITS], 16)
+        rows += 1
+    return rows, total
+
+
+def rows_of(
+    store: Store, dataset: str, types: Types, *, persons: Collection[str], tenant: str | None = None, by_address: bool = True
+) -> str | None:
+    """A query of one row, `rows` and `total`, over the rows of a dataset that lead to somebody told of; None when none can.
+
+    `persons`: the identity datasets that somebody is told of. `by_address`: rows whose own address is one of those told count too, but in an
+    identity dataset, whose rows are persons. `tenant`: only rows of that tenant.
+    """
+    table = table_of(store, dataset)
+    branches = [b for n, path in enumerate(table.persons) if (b := _branch(store, dataset, path, types, persons, f"p{n}_")) is not None]
+    if by_address and () not in table.persons:
+        branches += [_by_address(table, c) for c, column in table.columns.items() if column.category == EMAIL]
+    if not branches:
+        return None
+    key = ", ".join(f"r.{name(c)}" for c in table.key)
+    restricted = ""
+    if tenant is not None:
+        if table.tenant is None:
+            return None
+        chain = Chain(store, dataset, table.tenant, root="r", prefix="t")
+        kind = _kind(types, chain.table, chain.table.key[0])
+        restricted = f" JOIN (SELECT {key}{chain_from(table, chain)} WHERE {chain.last}.{name(chain.table.key[0])} = CAST({literal(tenant)} AS {kind})) AS own"
+        restricted += f" USING ({', '.join(name(c) for c in table.key)})"
+    found = " UNION ".join(branches) if len(branches) > 1 else branches[0].replace("SELECT ", "SELECT DISTINCT ", 1)
+    written = "md5(CAST(jsonb_build_array(" + ", ".join(f"f.{name(c)}" for c in table.key) + ") AS text))"
+    digest = f"CAST(CAST(CAST('x' || substr({written}, 1, {_DIGITS}) AS bit({4 * _DIGITS})) AS bigint) AS numeric)"
+    return f"SELECT count(*) AS rows, coalesce(sum({digest}), 0) AS total FROM (SELECT * FROM ({found}) AS found{restricted}) AS f"
+
+
+def chain_from(table: Table, chain: Chain) -> str:
+    """FROM the table, along a chain."""
+    return f" FROM {relation_name(table)} AS r{chain.inner()}"
+
+
+def broken_rows(query: str, rows: int, total: int) -> str:
+    """One row when a dataset has other rows of the person than the bundle."""
+    return f"SELECT n.rows, n.total FROM ({query}) AS n WHERE n.rows <> {int(rows)} OR n.total <> {int(total)}"
+
+
+def _branch(store: Store, dataset: str, path: Sequence[str], types: Types, persons: Collection[str], prefix: str) -> str | None:
+    """The keys of the rows that lead to a person along one path."""
+    table = table_of(store, dataset)
+    chain = Chain(store, dataset, path, root="r", prefix=prefix)
+    if chain.dataset not in persons:
+        return None
+    holder, at, columns = chain, chain.last, chain.table.key
+    if path and "." not in path[-1]:  # the row before holds the key already: it still leads there when the person is gone
+        before = Chain(store, dataset, path[:-1], root="r", prefix=prefix)
+        relation = before.table.relations[path[-1]]
+        if relation.to_columns in ((), chain.table.key):
+            holder, at, columns = before, before.last, relation.columns
+    keys = ", ".join(f"r.{name(c)}" for c in table.key)
+    told_of = f"jsonb_array_elements_text(CAST(current_setting('{PERSONS}') AS jsonb) -> {literal(chain.dataset)})"
+    if len(columns) == 1:
+        kind = _kind(types, holder.table, columns[0])
+        return f"SELECT {keys}{chain_from(table, holder)} WHERE {at}.{name(columns[0])} = ANY(ARRAY(SELECT CAST(v AS {kind}) FROM {told_of} AS v))"
+    row = ", ".join(f"{at}.{name(c)}" for c in columns)
+    return f"SELECT {keys}{chain_from(table, holder)} WHERE CAST(ROW({row}) AS text) = ANY(ARRAY(SELECT v FROM {told_of} AS v))"
+
+
+def _by_address(table: Table, column: str) -> str:
+    keys = ", ".join(f"r.{name(c)}" for c in table.key)
+    told_of = f"jsonb_array_elements_text(CAST(current_setting('{ADDRESSES}') AS jsonb))"
+    value = f"lower(btrim(normalize(r.{name(column)}, NFC)))"
+    return f"SELECT {keys} FROM {relation_name(table)} AS r WHERE {value} = ANY(ARRAY(SELECT v FROM {told_of} AS v))"
+
+
+def _kind(types: Types, table: Table, column: str) -> str:
+    try:
+        return types[table.db_schema, table.table, column]
+    except KeyError:
+        raise Uncountable(
+            f"Column {table.db_schema}.{table.table}.{column} of the catalog is not in the database.",
+            fix="`lethe scan` shows what is there; correct the catalog, then export again.",
+        ) from None
