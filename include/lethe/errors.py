@@ -150,3 +150,7 @@ class NotEncrypted(LetheError):
 
 class BundleDiffers(LetheError):
     """A bundle is not what an independent count says the person's data is, or not what was written: it is not given out."""
+
+
+class ExportFailed(LetheError):
+    """Some requests of a run were not answered: the run must not look as if they were."""

@@ -201,6 +201,11 @@ class Catalog(Frozen):
         """sha256 over all of it."""
         return digest(self)
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The datasets whose rows are persons, in the order of the stores."""
+        return tuple(dict.fromkeys(i for s in self.stores for i in s.identities))
+
     def store(self, store_id: str) -> Store:
         """The store of that id; StopIteration when there is none."""
         return next(s for s in self.stores if s.id == store_id)

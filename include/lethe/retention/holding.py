@@ -145,7 +145,7 @@ def tenant_of(workspace: Workspace, digest: str) -> str:
 
 def identities(catalog: Catalog) -> tuple[str, ...]:
     """The datasets whose rows are persons, in the order of the stores."""
-    return tuple(dict.fromkeys(i for s in catalog.stores for i in s.identities))
+    return catalog.identities
 
 
 def _keys(workspace: Workspace, dataset: str) -> Iterator[str]:

@@ -15,20 +15,25 @@ from lethe.catalog.model import Store
 from lethe.connections import Connections
 from lethe.errors import LetheError
 from lethe.policy.model import Role
-from lethe.verify.person import broken_rows, column_types, rows_of, told
+from lethe.verify.person import broken_rows, broken_who, column_types, rows_of, strangers, told
 from lethe.verify.result import Check
 from lethe.verify.session import check_engine, failure
 from lethe.verify.suite import Expected, judge
 
 COMPLETE = "the bundle has the person's rows, all of them and no other"
+WHO = "nobody with an address of the person was left out"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whose:
-    """Whom a bundle is about: keys by identity dataset, addresses in the form that the check compares by, and the tenant that instructs."""
+    """Whom a bundle is about: keys by identity dataset, addresses in the form that the check compares by, and the tenant that instructs.
+
+    `some_left_out`: the request names accounts, so that others with the same address were left out on purpose.
+    """
 
     persons: Mapping[str, Collection[str]] = field(repr=False)
     addresses: Collection[str] = field(repr=False)
+    some_left_out: bool = False
     tenant: str | None = field(default=None, repr=False)
 
     @property
@@ -60,6 +65,8 @@ def check_bundle(
             rows, total = contents.get(dataset, (0, 0))
             measured = (("rows", rows),)
             asked.append(Expected(step=dataset, check=COMPLETE, query=broken_rows(query, rows, total), measured=measured))
+            if dataset in store.identities and not whose.some_left_out and whose.tenant is None:
+                asked.append(Expected(step=dataset, check=WHO, query=broken_who(strangers(store, dataset))))
         verdicts = judge(connections(store.check_connection or store.connection), asked, told=told(whose.persons, whose.addresses))
         found |= {dataset: tuple(checks) for dataset, checks in verdicts.items()}
     for dataset in contents:

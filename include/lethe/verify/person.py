@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -43,14 +44,18 @@ def column_types(engine: Engine, schemas: Iterable[str]) -> Types:
         return {(s, t, c): kind for s, t, c, kind in connection.execute(_TYPES, {"schemas": list(schemas)})}
 
 
-def fingerprint(keys: Iterable[Sequence[Any]]) -> tuple[int, int]:
-    """How many keys, and the sum over their digests: what `rows_of` gives for the same rows. Values are those of `to_jsonb`."""
-    rows = total = 0
-    for key in keys:
+@dataclass
+class KeySum:
+    """How many keys were seen, and the sum over their digests: what `rows_of` gives for the same rows."""
+
+    rows: int = 0
+    total: int = 0
+
+    def add(self, key: Sequence[Any]) -> None:
+        """Counts the key of one row; its values are those of `to_jsonb`."""
         written = json.dumps(list(key), ensure_ascii=False, default=str)
-        total += int(hashlib.md5(written.encode(), usedforsecurity=False).hexdigest()[:_DIGITS], 16)
-        rows += 1
-    return rows, total
+        self.total += int(hashlib.md5(written.encode(), usedforsecurity=False).hexdigest()[:_DIGITS], 16)
+        self.rows += 1
 
 
 def rows_of(
@@ -80,6 +85,29 @@ def rows_of(
     written = "md5(CAST(jsonb_build_array(" + ", ".join(f"f.{name(c)}" for c in table.key) + ") AS text))"
     digest = f"CAST(CAST(CAST('x' || substr({written}, 1, {_DIGITS}) AS bit({4 * _DIGITS})) AS bigint) AS numeric)"
     return f"SELECT count(*) AS rows, coalesce(sum({digest}), 0) AS total FROM (SELECT * FROM ({found}) AS found{restricted}) AS f"
+
+
+def strangers(store: Store, dataset: str) -> str:
+    """A query of one row, `n`: how many rows of an identity dataset have an address that was told, and are no person that was told."""
+    table = table_of(store, dataset)
+    keys = f"r.{name(table.key[0])}" if len(table.key) == 1 else "ROW(" + ", ".join(f"r.{name(c)}" for c in table.key) + ")"
+    addresses = f"jsonb_array_elements_text(CAST(current_setting('{ADDRESSES}') AS jsonb))"
+    persons = f"jsonb_array_elements_text(CAST(current_setting('{PERSONS}') AS jsonb) -> {literal(dataset)})"
+    own = [
+        f"lower(btrim(normalize(r.{name(c)}, NFC))) = ANY(ARRAY(SELECT v FROM {addresses} AS v))"
+        for c, k in table.columns.items()
+        if k.category == EMAIL
+    ]
+    where = " OR ".join(own) or "false"
+    return (
+        f"SELECT count(*) AS n FROM {relation_name(table)} AS r WHERE ({where}) "
+        f"AND NOT CAST({keys} AS text) = ANY(ARRAY(SELECT v FROM {persons} AS v))"
+    )
+
+
+def broken_who(query: str) -> str:
+    """One row when somebody with an address of the person was left out."""
+    return f"SELECT w.n FROM ({query}) AS w WHERE w.n > 0"
 
 
 def chain_from(table: Table, chain: Chain) -> str:
