@@ -142,3 +142,15 @@ class RequestRefused(LetheError):
 
 class Unopenable(LetheError):
     """Sealed identifiers do not open: with another key, or after damage, nothing may be said about whom they name."""
+
+
+class NoAddress(LetheError):
+    """A request has no e-mail address: nobody was answered by mail."""
+
+
+class AnswerRefused(LetheError):
+    """A mail server refused an answer for good: nobody got it, and trying again would not help."""
+
+
+class AnswerInDoubt(LetheError):
+    """It is not known whether an answer was sent: it is neither sent nor to be sent again."""
