@@ -15,6 +15,7 @@ from pydantic import Field
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import OperationalError
 
+from lethe.control.requests import request_of
 from lethe.control.tables import request_answers
 from lethe.errors import Unreachable
 from lethe.frozen import Frozen
@@ -62,9 +63,10 @@ class Answer(Frozen):
 def answering(engine: Engine, request_id: str, *, seconds: int = 120) -> Iterator[None]:
     """Keeps every other sender of answers to this request out, until the block ends or this process dies.
 
-    Raises Unreachable when somebody else has been at it for `seconds`.
+    Raises UnknownName when there is no such request, Unreachable when somebody else has been at it for `seconds`.
     """
     with engine.connect() as connection:
+        request_of(connection, request_id)
         for setting in (f"lock_timeout = '{seconds}s'", "idle_in_transaction_session_timeout = 0"):
             connection.execute(text(f"SET LOCAL {setting}"))
         try:

@@ -48,6 +48,6 @@ def envelope(letter: Letter, *, sender: Address, recipient: Address, reply_to: A
     mail["Date"] = at
     mail["Message-ID"] = message_id(reference, sender)
     mail["Auto-Submitted"] = "auto-replied"
-    mail["Content-Language"] = letter.language.value
     mail.set_content(letter.text, cte="quoted-printable")
+    mail["Content-Language"] = letter.language.value  # last: set_content clears what begins with Content-
     return Envelope(sender=sender.addr_spec, recipient=recipient.addr_spec, content=mail.as_bytes(), utf8=utf8)

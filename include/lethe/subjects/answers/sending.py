@@ -82,12 +82,11 @@ def send_forward(workspace: Workspace, request_id: str, tenant_key: str, address
 
 
 def stored(engine: Engine, request_id: str, kind: AnswerKind, number: int) -> Answer | None:
-    """The answer of that kind and number; None when nothing was prepared. Raises RequestRefused when the number is none, UnknownName."""
+    """The answer of that kind and number; None when nothing was prepared. Raises RequestRefused when the number is none."""
     if not 1 <= number <= 9999:
         raise RequestRefused("The answers of a kind are numbered from 1 to 9999.", fix="Leave the number out for the first one.")
     with engine.connect() as connection:
-        request = request_of(connection, request_id)
-        return next((a for a in answers_of(connection, request.id) if (a.kind, a.number) == (kind, number)), None)
+        return next((a for a in answers_of(connection, request_id) if (a.kind, a.number) == (kind, number)), None)
 
 
 def compose(

@@ -122,19 +122,16 @@ def _client(server: MailServer) -> smtplib.SMTP:
 def _offer(client: smtplib.SMTP, mail: Envelope) -> Reply | None:
     """Sender, recipient, and that a text follows; None when the server waits for it."""
     try:
-        for step in (
-            lambda: client.mail(mail.sender, ["SMTPUTF8", "BODY=8BITMIME"] if mail.utf8 else []),
-            lambda: client.rcpt(mail.recipient),
-            lambda: client.docmd("DATA"),
-        ):
-            code, _ = step()
-            if not (200 <= code < 300 or code == _WAITS_FOR_TEXT):
-                return _refusal(code)
+        code, _ = client.mail(mail.sender, ["SMTPUTF8", "BODY=8BITMIME"] if mail.utf8 else [])
+        if 200 <= code < 300:
+            code, _ = client.rcpt(mail.recipient)
+        if 200 <= code < 300:
+            code, _ = client.docmd("DATA")
     except smtplib.SMTPNotSupportedError:
         return Reply(outcome=Outcome.REFUSED)
     except (OSError, smtplib.SMTPException):
         return Reply(outcome=Outcome.DEFERRED)
-    return None if code == _WAITS_FOR_TEXT else Reply(outcome=Outcome.DEFERRED, code=code)
+    return None if code == _WAITS_FOR_TEXT else _refusal(code)
 
 
 def _hand_over(client: smtplib.SMTP, content: bytes) -> Reply:
