@@ -25,7 +25,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from typer.testing import CliRunner
 
 from demo.postgres import free_port
@@ -34,7 +34,7 @@ from helpers import mailing, traces
 from helpers.control import DIGEST_KEY, ControlDatabase
 from helpers.mailing import AT, KEY, PERSON, Mailbox, answer, opened, runtime_url, workspace
 from lethe.cli import app
-from lethe.control.answers import AnswerKind, AnswerState, answering, answers_of
+from lethe.control.answers import Answer, AnswerKind, AnswerState, answering, answers_of, update_answer
 from lethe.errors import AnswerInDoubt, AnswerRefused, IdentifierRefused, LetheError, NoAddress, RequestRefused, UnknownName, Unreachable
 from lethe.evidence.ledger import records, walk
 from lethe.settings import SHIPPED
@@ -284,6 +284,29 @@ def test_a_record_that_could_not_be_written_leaves_doubt_and_no_second_mail(
     with pytest.raises(AnswerInDoubt):
         answer(here, asked)
     assert len(mailbox.mails) == 1
+
+
+def test_a_text_that_could_not_be_announced_is_not_sent_and_the_next_try_sends_it(
+    control: ControlDatabase, mailbox: Mailbox, here: Workspace
+) -> None:
+    asked = opened(control)
+
+    def broken(connection: Connection, stored: Answer, *, was: AnswerState) -> bool:
+        if stored.state is AnswerState.SENDING:
+            raise OSError("no database")
+        return update_answer(connection, stored, was=was)
+
+    with patch("lethe.subjects.answers.sending.update_answer", broken), pytest.raises(OSError, match="no database"):
+        answer(here, asked)
+    assert mailbox.mails == [] and state(control, asked) == [("received", 1, "prepared")]
+    answer(here, asked)
+    assert len(mailbox.mails) == 1 and state(control, asked) == [("received", 1, "sent")]
+
+
+def test_the_longest_address_arrives_whole(control: ControlDatabase, mailbox: Mailbox, here: Workspace) -> None:
+    longest = f"{'x' * 64}@{'.'.join(['a' * 60] * 3)}.org"
+    answer(here, opened(control, ("email", longest)))
+    assert mailbox.mails[0].rcpt_tos == [longest] and mailbox.read()["To"].addresses[0].addr_spec == longest
 
 
 def test_of_two_senders_at_once_one_sends(control: ControlDatabase, mailbox: Mailbox, here: Workspace) -> None:
