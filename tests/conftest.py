@@ -14,6 +14,7 @@ import pytest
 from demo.ceph import CephGateway, available
 from demo.objects import ObjectServer
 from demo.postgres import SETTINGS, PostgresServer, free_port
+from helpers import mailing
 from helpers.control import ControlDatabase, control_database
 
 
@@ -68,3 +69,10 @@ def moto() -> Iterator[ObjectServer]:
         server.start()
         yield server
         server.stop()
+
+
+@pytest.fixture
+def mailbox() -> Iterator[mailing.Mailbox]:
+    """A real SMTP server on loopback that keeps what it takes."""
+    with mailing.mailbox() as box:
+        yield box

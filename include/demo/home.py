@@ -43,6 +43,11 @@ class Home:
         """Where runs leave a copy of their report."""
         return self.folder / "reports"
 
+    @property
+    def mail(self) -> Path:
+        """Where the demo's mail server keeps what was sent."""
+        return self.folder / "mail"
+
     def pid_file(self, name: str) -> Path:
         """Holds the process id of the service `name` while it runs."""
         return self.folder / "run" / f"{name}.pid"

@@ -21,6 +21,7 @@ from demo.home import Home
 from lethe.instants import now, parse_as_of
 
 ALERTS = "alerts"
+MAIL = "mail"
 
 
 def up(home: Home, *, scale: float = 1.0, as_of: datetime | None = None) -> None:
@@ -32,6 +33,7 @@ def up(home: Home, *, scale: float = 1.0, as_of: datetime | None = None) -> None
         with step("Object store"):
             _start_objects(home)
             _start_alerts(home)
+            _start_mail(home)
         environment.write_logins(home)
         environment.write(home)
         os.environ.update(environment.variables(home))
@@ -49,7 +51,7 @@ def down(home: Home) -> None:
     with home.alone():
         airflow.down(home)
         store.stop(home)
-        processes.stop(home, ALERTS)
+        processes.stop(home, ALERTS, MAIL)
         databases.server(home).stop()
         processes.stop_strays(home)
 
@@ -91,6 +93,14 @@ def _start_alerts(home: Home) -> None:
     file = home.log(ALERTS).with_suffix(".jsonl")
     processes.start(home, ALERTS, [sys.executable, "-m", "demo.alerts", str(home.port(ALERTS)), str(file)], environment.full(home))
     processes.wait(home, ALERTS, lambda: listens(home.port(ALERTS)), seconds=20)
+
+
+def _start_mail(home: Home) -> None:
+    if processes.running(home, MAIL):
+        return
+    own_port(home, MAIL)
+    processes.start(home, MAIL, [sys.executable, "-m", "demo.mail", str(home.port(MAIL)), str(home.mail)], environment.full(home))
+    processes.wait(home, MAIL, lambda: listens(home.port(MAIL)), seconds=20)
 
 
 def _migrate(home: Home) -> None:

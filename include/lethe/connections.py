@@ -106,7 +106,7 @@ def _from_uri(connection_id: str, text: str) -> Connection:
 def require_tls(connection: Connection) -> None:
     """Outside loopback a database must be asked for a verified TLS connection; Unreachable otherwise."""
     host = connection.host or str(connection.extra.get("host", ""))
-    if _is_local(host) or connection.extra.get("sslmode") in {"require", "verify-ca", "verify-full"}:
+    if is_local(host) or connection.extra.get("sslmode") in {"require", "verify-ca", "verify-full"}:
         return
     raise Unreachable(
         f"Connection {connection.id!r} leaves this machine without TLS.", fix="Add sslmode=verify-full to the connection's extra."
@@ -127,9 +127,25 @@ def require_https(connection: Connection, endpoint: str | None) -> None:
         usable = False
     if not usable:
         raise bad_endpoint(connection)
-    if parts.scheme == "https" or _is_local(parts.hostname or ""):
+    if parts.scheme == "https" or is_local(parts.hostname or ""):
         return
     raise Unreachable(f"Connection {connection.id!r} leaves this machine without TLS.", fix="Use an https endpoint_url.")
+
+
+def require_mail_tls(connection: Connection) -> None:
+    """Outside loopback a mail server must be asked for verified TLS: from the first byte (SMTPS), or by STARTTLS; Unreachable otherwise."""
+    off = switched_on(connection, "disable_ssl") and switched_on(connection, "disable_tls")
+    if is_local(connection.host) or not (off or connection.extra.get("ssl_context") == "none"):
+        return
+    raise Unreachable(
+        f"Connection {connection.id!r} leaves this machine without TLS.",
+        fix="Take disable_tls (STARTTLS) or disable_ssl (SMTPS), and ssl_context, out of the connection's extra.",
+    )
+
+
+def switched_on(connection: Connection, name: str) -> bool:
+    """A yes or no of the extra; no when it is left out. In a URI it is a text, of which "false", "no" and "0" are no."""
+    return str(connection.extra.get(name) or "").strip().lower() not in {"", "false", "no", "0"}
 
 
 def bad_endpoint(connection: Connection, names: str = "endpoint_url") -> Unreachable:
@@ -140,7 +156,8 @@ def bad_endpoint(connection: Connection, names: str = "endpoint_url") -> Unreach
     )
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether a host is this machine: none, a socket's folder, localhost, or an address of loopback."""
     if not host or host.startswith("/") or host == "localhost":
         return True
     try:

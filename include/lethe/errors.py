@@ -154,3 +154,15 @@ class BundleDiffers(LetheError):
 
 class ExportFailed(LetheError):
     """Some requests of a run were not answered: the run must not look as if they were."""
+
+
+class NoAddress(LetheError):
+    """A request has no e-mail address: nobody was answered by mail."""
+
+
+class AnswerRefused(LetheError):
+    """A mail server refused an answer for good: nobody got it, and trying again would not help."""
+
+
+class AnswerInDoubt(LetheError):
+    """It is not known whether an answer was sent: it is neither sent nor to be sent again."""

@@ -1,4 +1,4 @@
-"""`lethe request new|show|list|decide`. An identifier is never an argument: a shell keeps its history, and `ps` shows it to everybody.
+"""`lethe request new|show|list|decide|answer|answered`. An identifier is never an argument: a shell keeps its history, and `ps` shows it to everybody.
 
 What stands where no argument belongs is refused here and not by the parser, which would repeat it.
 """
@@ -6,7 +6,9 @@ What stands where no argument belongs is refused here and not by the parser, whi
 from __future__ import annotations
 
 import getpass
+import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,11 +19,16 @@ if TYPE_CHECKING:
     from lethe.control.requests import Request
 
 LARGEST = 64 * 1024
-"""Bytes of a file of identifiers."""
+"""Bytes of a file of identifiers, or of words of an answer."""
 
 _QUIET = {"allow_extra_args": True, "ignore_unknown_options": True}
 _Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, such as R-2026-7K3M9QWX.")]
 _By = Annotated[str | None, typer.Option("--by", help="Your login; that of this machine when left out.")]
+_Kind = Annotated[
+    str,
+    typer.Option("--kind", help="received, proof_wanted, refused, bundle_ready, nothing_held, instruction_ready; answered: forwarded too."),
+]
+_Number = Annotated[int, typer.Option("--number", help="Which answer of that kind, where there are several.")]
 
 request = typer.Typer(help="Requests of persons: what they ask, who they are, until when.", no_args_is_help=True)
 
@@ -90,8 +97,9 @@ def show(
     by: _By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Shows a request and what was decided about it."""
+    """Shows a request, what was decided about it, and how it was answered."""
     from lethe import settings
+    from lethe.control.answers import answers_of
     from lethe.subjects.requests import show as show_request
     from lethe.subjects.requests import show_identifiers
     from lethe.workspace import Workspace
@@ -101,16 +109,21 @@ def show(
     with Workspace.open() as workspace:
         with workspace.control.connect() as connection:
             found, decisions = show_request(connection, request_id)
+            answers = answers_of(connection, request_id)
         if identifiers:
             key = settings.request_key(workspace.connections(settings.CONTROL))
             named = show_identifiers(workspace.control, request_id, by=by or getpass.getuser(), request_key=key)
     if as_json:
         more: dict[str, Any] = {"identifiers": named} if named is not None else {}
-        print_json({**found.model_dump(mode="json"), "decisions": [d.model_dump(mode="json") for d in decisions], **more})
+        acts = {"decisions": [d.model_dump(mode="json") for d in decisions], "answers": [a.model_dump(mode="json") for a in answers]}
+        print_json({**found.model_dump(mode="json"), **acts, **more})
         return
     print_table(f"Request {found.id}", ("what", "is"), [(k, v) for k, v in found.model_dump(mode="json").items() if k != "id"])
     if decisions:
         print_table("Decisions", ("at", "by", "decision", "reason"), [(d.at, d.by, d.decision, d.reason) for d in decisions])
+    if answers:
+        rows = [(a.kind, a.number, a.state, a.prepared_at, a.sent_at, a.message_id) for a in answers]
+        print_table("Answers", ("kind", "number", "state", "prepared", "sent", "message id"), rows)
     for kind, values in (named or {}).items():
         for value in values:
             say(f"{kind}: {value}")
@@ -161,6 +174,62 @@ def decide(
     print_json(decided) if as_json else say(f"Request {decided.id} is {decided.state}.")
 
 
+@request.command(context_settings=_QUIET)
+def answer(
+    context: typer.Context,
+    request_id: _Id,
+    kind: _Kind,
+    words: Annotated[
+        Path | None, typer.Option(help="A JSON file: what this answer says beside what the request says, such as the links of a bundle.")
+    ] = None,
+    number: _Number = 1,
+    print_to: Annotated[Path | None, typer.Option("--print", help="A new file for the text, to answer by letter; nothing is sent.")] = None,
+    by: _By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answers a request by e-mail, once, or prints the answer."""
+    from lethe.instants import now
+    from lethe.subjects.answers import send_answer
+    from lethe.subjects.answers.by_hand import print_answer
+    from lethe.workspace import Workspace
+
+    _refuse_extra(context)
+    given, who = _words(words), by or getpass.getuser()
+    with Workspace.open() as workspace:
+        if print_to is not None:
+            made = print_answer(workspace, request_id, kind, file=print_to, words=given, by=who, at=now(), number=number)
+            said = "is printed; `lethe request answered` with --sent says that it was posted"
+        else:
+            sent = send_answer(workspace, request_id, kind, words=given, by=who, at=now(), number=number)
+            made, said = sent.answer, "was sent already; nothing was sent now" if sent.already else "is sent"
+    print_json(made) if as_json else say(f"The answer {made.kind} to request {made.request} {said}.")
+
+
+@request.command(context_settings=_QUIET)
+def answered(
+    context: typer.Context,
+    request_id: _Id,
+    kind: _Kind,
+    sent: Annotated[bool, typer.Option("--sent", help="It was sent: the mail server has it, or the letter was posted.")] = False,
+    send_again: Annotated[bool, typer.Option("--send-again", help="It was not sent, or may be sent twice: the next try sends it.")] = False,
+    number: _Number = 1,
+    by: _By = None,
+    as_json: AsJson = False,
+) -> None:
+    """Says what became of an answer that is in doubt, was refused, or was printed."""
+    from lethe.errors import RequestRefused
+    from lethe.instants import now
+    from lethe.subjects.answers.by_hand import settle
+    from lethe.workspace import Workspace
+
+    _refuse_extra(context)
+    if sent == send_again:
+        raise RequestRefused("An answer was sent, or is to be sent again.", fix="Give one of --sent and --send-again.")
+    with Workspace.open() as workspace:
+        made = settle(workspace.control, request_id, kind, sent=sent, by=by or getpass.getuser(), at=now(), number=number)
+    print_json(made) if as_json else say(f"The answer {made.kind} to request {made.request} is {made.state}.")
+
+
 def _row(found: Request) -> tuple[Any, ...]:
     return (
         found.id,
@@ -174,6 +243,20 @@ def _row(found: Request) -> tuple[Any, ...]:
     )
 
 
+def _words(file: Path | None) -> dict[str, Any]:
+    from lethe.errors import RequestRefused
+
+    if file is None:
+        return {}
+    try:
+        given = json.loads(_read(str(file)))
+    except (ValueError, RecursionError):
+        given = None
+    if not isinstance(given, dict):
+        raise RequestRefused("The words of an answer are not a JSON object.", fix='Write them as {"reason": "proof_missing"}.')
+    return given
+
+
 def _read(file: str) -> bytes:
     from lethe.errors import RequestRefused
 
@@ -184,9 +267,9 @@ def _read(file: str) -> bytes:
             with open(file, "rb") as opened:
                 body = opened.read(LARGEST + 1)
     except (OSError, ValueError):
-        raise RequestRefused("The file of identifiers cannot be read.", fix="Give a file, or - and pipe it in.") from None
+        raise RequestRefused("The file cannot be read.", fix="Give a file, or - and pipe it in.") from None
     if len(body) > LARGEST:
-        raise RequestRefused(f"More than {LARGEST} bytes are no identifiers.", fix="Give addresses and accounts only.")
+        raise RequestRefused(f"The file has more than {LARGEST} bytes.", fix="Give addresses and accounts, or words of an answer, only.")
     return body
 
 

@@ -36,6 +36,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "request_decisions": "SELECT, INSERT",
         "exports": "SELECT, INSERT, UPDATE",
         "export_parts": "SELECT, INSERT",
+        "request_answers": "SELECT, INSERT, UPDATE",
     },
     ARCHIVIST: {
         "archive_objects": "SELECT",

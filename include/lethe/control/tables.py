@@ -331,6 +331,30 @@ Index(
     unique=True,
     postgresql_where=text("state <> 'failed'"),
 )
+request_answers = Table(
+    "request_answers",
+    metadata,
+    Column("request", Text, ForeignKey(requests.c.id), primary_key=True),
+    Column(
+        "kind",
+        Text,
+        CheckConstraint(
+            "kind in ('received','proof_wanted','refused','bundle_ready','nothing_held','forwarded','instruction_ready')",
+        ),
+        primary_key=True,
+    ),
+    Column("number", Integer, CheckConstraint("number between 1 and 9999"), primary_key=True, comment="the n-th answer of that kind"),
+    Column("tenant", LargeBinary, comment="keyed digest of request and tenant, of what was forwarded only"),
+    Column("state", Text, CheckConstraint("state in ('prepared','sending','sent','refused')"), nullable=False),
+    Column("message_id", Text, comment="of the mail; NULL where it was printed, or never offered to a mail server"),
+    Column("sha256", Text, nullable=False, comment="of the text, UTF-8; the text itself is not kept"),
+    Column("prepared_at", Instant, nullable=False),
+    Column("sent_at", Instant),
+    UniqueConstraint("request", "kind", "tenant"),
+    CheckConstraint("(kind = 'forwarded') = (tenant is not null)", name="a_forward_has_its_tenant"),
+    CheckConstraint("(state = 'sent') = (sent_at is not null)", name="a_sent_answer_has_its_instant"),
+)
+
 Index("request_identifiers_digest", request_identifiers.c.digest)
 Index("request_decisions_request", request_decisions.c.request)
 Index("archive_objects_expiry", archive_objects.c.dataset, archive_objects.c.law, archive_objects.c.expires_at)

@@ -124,6 +124,15 @@ class PolicyVersion(Frozen):
     representative: str | None = Field(
         default=None, description="The representative in the Union (GDPR Article 27); none is written out as null."
     )
+    contact: str | None = Field(
+        default=None,
+        pattern=r"^[^\s@]+@[^\s@]+\.[^\s@]+$",
+        description="Where people write about their data; answers name it. None: the address that answers are sent from.",
+    )
+    authority_address: str | None = Field(
+        default=None, min_length=5, description="The authority's postal address, on one line; answers name it."
+    )
+    authority_page: str | None = Field(default=None, min_length=5, description="The authority's page for complaints; answers name it.")
     transfers: tuple[str, ...] = Field(default=(), description="Transfers to third countries, each with its safeguard (GDPR Chapter V).")
 
     @property

@@ -94,7 +94,7 @@ def open_request(
     received_at = received_at or at
     chosen_kind, chosen_channel = _choice(RequestKind, kind, "kind"), _choice(RequestChannel, channel, "channel")
     chosen_language = _choice(Language, language, "language")
-    _check_login(by)
+    check_login(by)
     _check_whom(chosen_kind, tenant, identifiers)
     due = request_due(received_at, zone=zone, alsace_moselle=alsace_moselle)
     if received_at > at:
@@ -144,7 +144,7 @@ def show_identifiers(engine: Engine, request_id: str, *, by: str, request_key: b
 
     Raises UnknownName, RequestRefused when their key is destroyed or `by` is no login, Unopenable.
     """
-    _check_login(by)
+    check_login(by)
     with engine.begin() as connection:
         request = request_of(connection, request_id)
         _refuse_destroyed(request)
@@ -182,7 +182,7 @@ def decide_identity(
         raise RequestRefused(f"That is no reason to {decision}.", fix=f"Choose one of: {', '.join(sorted(reasons))}.")
     if channel not in {"credentials", "airflow"}:
         raise RequestRefused("That is no channel of a decision.", fix="Choose credentials or airflow.")
-    _check_login(by)
+    check_login(by)
     request = request_of(connection, request_id, lock=True)
     _check_turn(request, state)
     if reason == "no_identity_needed" and request.kind != RequestKind.PROCESSOR_LIST:
@@ -200,7 +200,7 @@ def decide_identity(
 def move_on(connection: Connection, request_id: str, state: RequestState, *, by: str, at: datetime | None = None) -> Request:
     """Takes a request to a state that no decision leads to: waiting, located, answered, closed. Raises RequestRefused, UnknownName."""
     at = at or now()
-    _check_login(by)
+    check_login(by)
     request = request_of(connection, request_id, lock=True)
     if state in {decided for decided, _ in REASONS.values()}:
         raise RequestRefused("Only a decision leads to that state.", fix="`lethe request decide` records one.")
@@ -214,7 +214,7 @@ def move_on(connection: Connection, request_id: str, state: RequestState, *, by:
 def destroy_keys(connection: Connection, request_id: str, *, by: str, at: datetime | None = None) -> Request:
     """Destroys the key of a closed request, and its identifiers and digests. Raises RequestRefused when it is open or done; UnknownName."""
     at = at or now()
-    _check_login(by)
+    check_login(by)
     request = request_of(connection, request_id, lock=True)
     _refuse_destroyed(request)
     if request.state != RequestState.CLOSED:
@@ -230,7 +230,8 @@ def _choice(choices: type[Choice], text: str, what: str) -> Choice:
     return choices(text)
 
 
-def _check_login(name: str) -> None:
+def check_login(name: str) -> None:
+    """Raises RequestRefused, without the text, when that is no login."""
     if not _LOGIN.fullmatch(name):
         raise RequestRefused("Who acts on a request is named by a login.", fix="Give a login such as j.dupont, not an address.")
 

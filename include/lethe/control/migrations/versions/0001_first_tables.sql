@@ -334,3 +334,27 @@ CREATE TABLE lethe.export_parts (
 COMMENT ON COLUMN lethe.export_parts.name IS 'as the person knows it; holds the request id';
 
 COMMENT ON COLUMN lethe.export_parts.version IS 'NULL in a bucket without versions';
+CREATE TABLE lethe.request_answers (
+    request TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind in ('received','proof_wanted','refused','bundle_ready','nothing_held','forwarded','instruction_ready')),
+    number INTEGER NOT NULL CHECK (number between 1 and 9999),
+    tenant BYTEA,
+    state TEXT NOT NULL CHECK (state in ('prepared','sending','sent','refused')),
+    message_id TEXT,
+    sha256 TEXT NOT NULL,
+    prepared_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    sent_at TIMESTAMP WITH TIME ZONE,
+    PRIMARY KEY (request, kind, number),
+    UNIQUE (request, kind, tenant),
+    CONSTRAINT a_forward_has_its_tenant CHECK ((kind = 'forwarded') = (tenant is not null)),
+    CONSTRAINT a_sent_answer_has_its_instant CHECK ((state = 'sent') = (sent_at is not null)),
+    FOREIGN KEY(request) REFERENCES lethe.requests (id)
+);
+
+COMMENT ON COLUMN lethe.request_answers.number IS 'the n-th answer of that kind';
+
+COMMENT ON COLUMN lethe.request_answers.tenant IS 'keyed digest of request and tenant, of what was forwarded only';
+
+COMMENT ON COLUMN lethe.request_answers.message_id IS 'of the mail; NULL where it was printed, or never offered to a mail server';
+
+COMMENT ON COLUMN lethe.request_answers.sha256 IS 'of the text, UTF-8; the text itself is not kept';

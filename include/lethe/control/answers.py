@@ -1,0 +1,102 @@
+"""Answers to requests as stored: their kinds, their states, and the SQL. The acts are in `subjects/answers/`.
+
+An answer is `prepared`, `sending` from just before its text goes to the mail server until the server's word on it is stored, and then
+`sent`, `refused`, or `prepared` again. One that is found in `sending` is in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import Field
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.exc import OperationalError
+
+from lethe.control.requests import request_of
+from lethe.control.tables import request_answers
+from lethe.errors import Unreachable
+from lethe.frozen import Frozen
+
+ANSWERING_LOCK = 7214
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+class AnswerKind(StrEnum):
+    """What an answer says. `forwarded` and `instruction_ready` go to a tenant, all others to the person."""
+
+    RECEIVED = "received"
+    PROOF_WANTED = "proof_wanted"
+    REFUSED = "refused"
+    BUNDLE_READY = "bundle_ready"
+    NOTHING_HELD = "nothing_held"
+    FORWARDED = "forwarded"
+    INSTRUCTION_READY = "instruction_ready"
+
+
+class AnswerState(StrEnum):
+    """How far an answer is."""
+
+    PREPARED = "prepared"
+    SENDING = "sending"
+    SENT = "sent"
+    REFUSED = "refused"
+
+
+class Answer(Frozen):
+    """An answer without its text and address. `tenant` is the keyed digest of request and tenant, in hex, of a forward only."""
+
+    request: str
+    kind: AnswerKind
+    number: int = Field(ge=1, le=9999)
+    tenant: str | None = None
+    state: AnswerState
+    message_id: str | None
+    sha256: str
+    prepared_at: datetime
+    sent_at: datetime | None = None
+
+
+@contextmanager
+def answering(engine: Engine, request_id: str, *, seconds: int = 120) -> Iterator[None]:
+    """Keeps every other sender of answers to this request out, until the block ends or this process dies.
+
+    Raises UnknownName when there is no such request, Unreachable when somebody else has been at it for `seconds`.
+    """
+    with engine.connect() as connection:
+        request_of(connection, request_id)
+        for setting in (f"lock_timeout = '{seconds}s'", "idle_in_transaction_session_timeout = 0"):
+            connection.execute(text(f"SET LOCAL {setting}"))
+        try:
+            connection.execute(select(func.pg_advisory_xact_lock(ANSWERING_LOCK, func.hashtext(request_id))))
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            raise Unreachable("Another process is still sending an answer to this request.", fix="Try again later.") from None
+        yield
+
+
+def answers_of(connection: Connection, request_id: str) -> tuple[Answer, ...]:
+    """The answers to a request, the first prepared first."""
+    query = select(request_answers).where(request_answers.c.request == request_id)
+    rows = connection.execute(query.order_by(request_answers.c.prepared_at, request_answers.c.kind, request_answers.c.number))
+    return tuple(Answer(**{**row._mapping, "tenant": None if row.tenant is None else bytes(row.tenant).hex()}) for row in rows)
+
+
+def insert_answer(connection: Connection, answer: Answer) -> None:
+    """Stores an answer that was not there."""
+    connection.execute(request_answers.insert().values(_values(answer)))
+
+
+def update_answer(connection: Connection, answer: Answer, *, was: AnswerState) -> bool:
+    """Writes state, text and instants of an answer that is in the state `was`; false, and nothing is written, when it is in another."""
+    mine = (request_answers.c.request == answer.request, request_answers.c.kind == answer.kind.value)
+    there = (*mine, request_answers.c.number == answer.number, request_answers.c.state == was.value)
+    return connection.execute(request_answers.update().where(*there).values(_values(answer))).rowcount == 1
+
+
+def _values(answer: Answer) -> dict[str, object]:
+    tenant = None if answer.tenant is None else bytes.fromhex(answer.tenant)
+    return {**answer.model_dump(), "kind": answer.kind.value, "state": answer.state.value, "tenant": tenant}
