@@ -1,4 +1,5 @@
-"""`make demo`: the nightly run end to end, as an operator does it. A dry run, a person's approval, the run, the archive, its report.
+"""`make demo`: the nightly run end to end, as an operator does it: a dry run, a person's approval, the run, the archive, its report; and an
+answer to a person who asks for their data.
 
 Stops what it started and leaves the data, so that a second time finds nothing more to delete.
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine
 
-from demo import airflow, databases, environment, processes, services
+from demo import airflow, asking, databases, environment, processes, services
 from demo.garden import GONE_TENANT
 from demo.home import PROJECT, Home
 from lethe.cli.output import print_table
@@ -70,7 +71,29 @@ def _run(home: Home, as_of: str) -> None:
     _dag_run(home, "archive_expiry", as_of=as_of)
     print_expiry(as_of)
     report = newest_report(home, plan["digest"])
+
+    print("\n7. Somebody asks for their data: the request, the decision on who asks, the bundle, the mail with its link")
+    bundles, mail = answer_somebody(home)
     print(f"\nThe report, for a browser: {report}")
+    print(f"The mail: {mail}")
+    print(f"The bundle, as its reader fetched it by the mail's link: {', '.join(map(str, bundles))}")
+
+
+def answer_somebody(home: Home) -> tuple[list[Path], Path]:
+    """Opens a request, accepts who asks, runs `subject_export`; the bundle's files and the mail. Raises DemoFailed."""
+    address = asking.somebody(databases.server(home).url("spotrak"))
+    opened = json.loads(
+        _lethe(home, "request", "new", "-", "--kind", "access", "--channel", "email", "--json", quiet=True, given=f"email={address}\n")
+    )
+    request = opened["id"]
+    print(f"  request {request}: reply by {opened['reply_due_on']}, by law by {opened['legal_due_on']}")
+    _lethe(home, "request", "decide", request, "accept", "--reason", "known_address", "--by", "demo-approver")
+    _lethe(home, "locate", request)
+    _dag_run(home, "subject_export", requests=[request])
+    mail = asking.newest_mail(home, request)
+    bundles = asking.fetch(mail, home.folder / "bundles")
+    _lethe(home, "bundle", "verify", *map(str, bundles))
+    return bundles, mail
 
 
 def _dag_run(home: Home, dag: str, **conf: object) -> None:
@@ -142,14 +165,14 @@ def newest_report(home: Home, digest: str) -> Path:
     return found[-1]
 
 
-def _lethe(home: Home, *arguments: str, quiet: bool = False) -> str:
-    """Runs `lethe ARGUMENTS` and shows what it says; DemoFailed when it ends with another code than 0."""
+def _lethe(home: Home, *arguments: str, quiet: bool = False, given: str | None = None) -> str:
+    """Runs `lethe ARGUMENTS`, with `given` piped in, and shows what it says; DemoFailed when it ends with another code than 0."""
     if not quiet:
         print(f"$ lethe {' '.join(arguments)}", flush=True)
     done = subprocess.run(
         [str(_BIN / "lethe"), *arguments],
         env={**environment.full(home), **wide()},
-        stdin=subprocess.DEVNULL,
+        input=given or "",
         stdout=subprocess.PIPE if quiet else None,
         text=True,
     )

@@ -166,3 +166,11 @@ class AnswerRefused(LetheError):
 
 class AnswerInDoubt(LetheError):
     """It is not known whether an answer was sent: it is neither sent nor to be sent again."""
+
+
+class AmbiguousPerson(LetheError):
+    """Identifiers do not name one person: whoever they are given to could get somebody else's data."""
+
+
+class MissingFile(LetheError):
+    """A person's file is not where its row says: without it nothing is complete."""

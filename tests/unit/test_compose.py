@@ -17,12 +17,13 @@ from demo import environment
 from demo.home import PROJECT, Home
 
 COMPOSE = PROJECT / "docker-compose.yaml"
-AIRFLOW_SERVICES = {"api-server", "scheduler", "dag-processor", "triggerer", "worker"}
+AIRFLOW_SERVICES = {"api-server", "scheduler", "dag-processor", "triggerer", "worker", "export-worker"}
+READING = {"AIRFLOW_CONN_LETHE_ARCHIVIST", "AIRFLOW_CONN_ARCHIVE_READ_S3"}
+"""In containers: only where a person reads the archive, and where people's bundles are written."""
+
 ONLY_NATIVE = {
     "LETHE_DEMO_HOME",  # where the demo keeps its state
     "AIRFLOW_CONN_LETHE_APPROVER",  # in containers: only where a person gives an approval
-    "AIRFLOW_CONN_LETHE_ARCHIVIST",  # in containers: only where a person reads the archive
-    "AIRFLOW_CONN_ARCHIVE_READ_S3",
     "AIRFLOW_CONN_LETHE_DB_OWNER",  # in containers: only where migrations run
 }
 ONLY_CONTAINERS = {
@@ -98,7 +99,8 @@ def test_docker_compose_refuses_to_start_without_a_secret(filled: Path, name: st
 @pytest.mark.parametrize("service", sorted(AIRFLOW_SERVICES))
 def test_containers_and_the_native_run_have_the_same_variables(compose: Mapping[str, Any], tmp_path: Path, service: str) -> None:
     native = set(environment.variables(Home(tmp_path)))
-    assert set(variables(compose, service)) - ONLY_CONTAINERS == native - ONLY_NATIVE
+    reads = READING if service == "export-worker" else set()
+    assert set(variables(compose, service)) - ONLY_CONTAINERS == (native - ONLY_NATIVE - READING) | reads
 
 
 def test_shared_settings_have_one_source(compose: Mapping[str, Any]) -> None:
@@ -127,7 +129,7 @@ def test_no_worker_holds_the_key_of_a_root(compose: Mapping[str, Any], key: str)
 
 
 def test_each_connection_to_the_object_store_is_a_user_of_its_own(compose: Mapping[str, Any]) -> None:
-    """Only a person's shell has the user that reads the archive."""
+    """Only a person's shell, and the worker that writes people's bundles, have the user that reads the archive."""
     found: dict[str, set[tuple[str, str, str]]] = {}
     for service in AIRFLOW_SERVICES | {"init", "airflow-clean", "lethe"}:
         for value in variables(compose, service).values():
@@ -135,7 +137,7 @@ def test_each_connection_to_the_object_store_is_a_user_of_its_own(compose: Mappi
                 found.setdefault(service, set()).add((made[1], made[2], made[3]))
     workers = {("lethe-evidence", "EVIDENCE_SECRET_KEY", "lethe"), ("lethe-archive", "ARCHIVE_SECRET_KEY", "lethe-archive")}
     reading = {("lethe-archive-read", "ARCHIVE_READ_SECRET_KEY", "lethe-archive")}
-    assert found.pop("lethe") == workers | reading
+    assert found.pop("lethe") == found.pop("export-worker") == workers | reading
     assert set(map(frozenset, found.values())) == {frozenset(workers)}
     assert compose["services"]["worker"]["environment"]["AIRFLOW_CONN_SPOTRAK_S3"] == "${AIRFLOW_CONN_SPOTRAK_S3:?fill in .env}"
 
@@ -193,6 +195,17 @@ def test_the_example_names_every_variable_and_gives_no_secret() -> None:
 def test_only_the_ui_is_reachable_and_on_loopback(compose: Mapping[str, Any]) -> None:
     published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     assert published == {"api-server": ["${AIRFLOW_BIND:-127.0.0.1}:${AIRFLOW_PORT:-8080}:8080"]}
+
+
+def test_each_queue_has_a_worker_and_each_task_a_queue_that_is_there(compose: Mapping[str, Any]) -> None:
+    served = {
+        n: s["command"][s["command"].index("--queues") + 1]
+        for n, s in compose["services"].items()
+        if "--queues" in (s.get("command") or [])
+    }
+    assert served == {"worker": "default", "export-worker": "exports"}
+    asked = {q for f in (PROJECT / "dags").glob("*.py") for q in re.findall(r'queue="([a-z]+)"', f.read_text())}
+    assert asked == {"exports"}
 
 
 def test_every_service_that_stays_has_a_health_check(compose: Mapping[str, Any]) -> None:

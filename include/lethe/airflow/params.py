@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
+MOST_REQUESTS = 10_000
+"""Requests of one run."""
+
 
 def as_of() -> Param:
     """The instant a run looks from."""
@@ -45,4 +48,16 @@ def pace() -> Param:
         enum=["full", "gentle"],
         title="Pace",
         description="full: two batches side by side. gentle: one after the other, resting almost as long as it works.",
+    )
+
+
+def requests() -> Param:
+    """The requests of a run."""
+    return Param(
+        default=[],
+        type="array",
+        items={"type": "string", "pattern": "^R-[0-9]{4}-[0-9A-HJKMNP-TV-Z]{8}$"},
+        maxItems=MOST_REQUESTS,
+        title="Requests",
+        description="Ids of the requests to answer, such as R-2026-7K3M9QWX, one a line; `lethe request list` shows them. Never an address or a name.",
     )

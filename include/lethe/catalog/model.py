@@ -25,6 +25,12 @@ class Column(Frozen):
 
     category: str = Field(pattern=r"^(user|system)(\.[a-z_]+)+$")
     purposes: tuple[Id, ...] | None = Field(default=None, description="None: those of its dataset.")
+    about: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9_]+$",
+        description="Whom it is about, where that is not everybody the row leads to: a relation of the table, or a name for a group of columns of "
+        "which one is an address. What is about somebody else is masked in a person's bundle.",
+    )
     guessed: bool = Field(default=False, description="Written by `lethe scan`; a person has to confirm it.")
 
     @property
@@ -99,6 +105,8 @@ class Files(Frozen):
 
     dataset: Id = Field(description="The prefix, of any store, in which they lie.")
     column: Identifier = Field(description="The column with the object's whole key. NULL: the row has no file.")
+    name: Identifier | None = Field(default=None, description="The column with the name that people know it by.")
+    media_type: Identifier | None = Field(default=None, description="The column with its media type, such as application/pdf.")
 
 
 class Table(Frozen):
@@ -117,6 +125,10 @@ class Table(Frozen):
     persons: tuple[Path, ...] = Field(default=(), description="How a row leads to persons; an empty path when the row is one.")
     columns: dict[Identifier, Column]
     files: Files | None = None
+    portable: tuple[Identifier, ...] = Field(
+        default=(),
+        description="Columns of the copy of GDPR Article 20: what the person gave, or what was observed of them, under consent or contract.",
+    )
     partition_of: Id | None = None
     owner: str | None = Field(
         default=None, description="Who corrects what is found wrong in it, such as a team; the store's when left out."

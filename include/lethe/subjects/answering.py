@@ -1,0 +1,126 @@
+"""The answer that ends an export: to the person a link that expires, to each tenant that stores data about the person a forward. Each once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from lethe import settings
+from lethe.catalog.model import Store
+from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, parts_of
+from lethe.control.requests import Language, Request, RequestState, request_of
+from lethe.errors import NoAddress, RequestRefused
+from lethe.evidence.ledger import append
+from lethe.stores.postgres.failures import meaning
+from lethe.stores.postgres.tables import key_text, row_of
+from lethe.subjects.answers import send_answer, send_forward
+from lethe.subjects.exporting import identifiers_of
+from lethe.subjects.found import Forward
+from lethe.subjects.locating import compile_catalog, locate
+from lethe.subjects.places import BUNDLES, Place, place_of
+from lethe.subjects.requests import move_on
+from lethe.workspace import Workspace
+
+LONGEST_LINK = timedelta(days=7)
+"""What a signature of S3 (version 4) may last at most."""
+
+EMAIL = "user.contact.email"
+
+
+def answer_request(workspace: Workspace, request_id: str, *, by: str, at: datetime) -> str:
+    """Answers a request whose bundle is verified, forwards to tenants, and takes the request to `answered`; the kind of answer.
+
+    What was sent before is not sent again. Raises RequestRefused when the bundle is not verified, StoreBusy, what `send_answer` raises; a
+    tenant that cannot be told does not keep the person from being answered, and is raised after that (NoAddress).
+    """
+    with exporting_alone(workspace.control, request_id):
+        with workspace.control.connect() as control:
+            request, export = request_of(control, request_id), current_export(control, request_id)
+            if export is None or export.state != "verified":
+                raise RequestRefused(
+                    f"The bundle of request {request_id} is not verified: it is not given out.", fix="Run the check of the export again."
+                )
+            parts = parts_of(control, export)
+        kind = _answer(workspace, request, export, parts, by=by, at=at)
+        untold = 0 if request.tenant is not None else _forward(workspace, request, by=by, at=at)
+        if untold:
+            raise NoAddress(
+                f"Request {request_id}: the person is answered, {untold} tenants could not be told: they have no address in the source.",
+                fix="Write to them by another way (`lethe locate` names them), give them an address in the source, then clear this task.",
+            )
+        with workspace.control.begin() as control:
+            move_on(control, request_id, RequestState.ANSWERED, by=by, at=at)
+        return kind
+
+
+def links(place: Place, parts: Sequence[StoredPart], *, lasts: timedelta) -> list[dict[str, Any]]:
+    """The words of each part: a link that needs no login and ends by itself, its bytes and their sha256."""
+    found = []
+    for part in parts:
+        of = {"Bucket": part.bucket, "Key": part.key} | ({"VersionId": part.version} if part.version else {})
+        link = place.outside.generate_presigned_url("get_object", Params=of, ExpiresIn=int(lasts.total_seconds()))
+        found.append({"link": link, "size": part.bytes, "sha256": part.sha256})
+    return found
+
+
+def _answer(workspace: Workspace, request: Request, export: Export, parts: Sequence[StoredPart], *, by: str, at: datetime) -> str:
+    if request.tenant is None and not sum(export.counts.values()):
+        send_answer(workspace, request.id, "nothing_held", words={}, by=by, at=at)
+        return "nothing_held"
+    place = place_of(workspace, BUNDLES)
+    words: dict[str, Any] = {
+        "parts": links(place, parts, lasts=LONGEST_LINK),
+        "works_until": at + LONGEST_LINK,
+        "left_out": ["other_persons", "secrets"],
+    }
+    if request.tenant is None:
+        send_answer(workspace, request.id, "bundle_ready", words=words, by=by, at=at)
+        return "bundle_ready"
+    address = addresses(workspace, [request.tenant]).get(request.tenant)
+    if address is None:
+        raise NoAddress(f"The tenant of request {request.id} has no address in the source.", fix="Give it one, then clear this task.")
+    send_answer(workspace, request.id, "instruction_ready", words=words, by=by, at=at, to=address)
+    return "instruction_ready"
+
+
+def _forward(workspace: Workspace, request: Request, *, by: str, at: datetime) -> int:
+    """Tells each tenant that stores data about the person; how many could not be told."""
+    forwards: Sequence[Forward] = locate(
+        compile_catalog(workspace), workspace, identifiers_of(workspace, request, by=by), fold_local=settings.fold_local_part()
+    ).forwards
+    known = addresses(workspace, [f.tenant for f in forwards])
+    for each in forwards:
+        if each.tenant in known:
+            send_forward(workspace, request.id, each.tenant, known[each.tenant], Language.FR.value, at=at)
+    with workspace.control.begin() as control:
+        body = {"request": request.id, "tenants": len(forwards), "told": len(known)}
+        append(control, "request.forwarded", body, run=request.id, at=at)
+    return len(forwards) - len(known)
+
+
+def addresses(workspace: Workspace, tenants: Sequence[str]) -> dict[str, str]:
+    """Where tenants are written to: the first address column of their dataset, by tenant. One without an address is not among them."""
+    found: dict[str, str] = {}
+    for store in workspace.catalog.stores:
+        if store.tenants and store.kind == "postgresql" and tenants:
+            found |= _addresses(workspace, store, store.tenants, tenants)
+    return found
+
+
+def _addresses(workspace: Workspace, store: Store, dataset: str, tenants: Sequence[str]) -> dict[str, str]:
+    table = store.tables[dataset]
+    column = next((c for c, kind in table.columns.items() if kind.category == EMAIL), None)
+    if column is None:
+        return {}
+    row = row_of(store, dataset)
+    key = key_text(row.c[c] for c in table.key)
+    query = select(key, row.c[column]).where(key.in_(list(tenants)), row.c[column].is_not(None))
+    try:
+        with workspace.checking(store).connect() as connection:
+            return {str(k): str(address) for k, address in connection.execute(query)}
+    except DBAPIError as error:
+        raise meaning(error, f"The addresses of {dataset}") from None

@@ -1,0 +1,162 @@
+"""A stored bundle, judged before it is given out: read back byte for byte, its own manifests checked, and its rows held against a new count.
+
+A bundle that is not the person's data, all of it and nobody else's, is deleted at once and on record; so is one that cannot be judged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from datetime import datetime
+
+from sqlalchemy import create_engine
+
+from lethe import settings
+from lethe.archive.naming import person
+from lethe.archive.reading import ReadingReason, archivist, recorded
+from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, judge_export, parts_of
+from lethe.control.requests import Request, request_of
+from lethe.errors import BundleDiffers, RequestRefused
+from lethe.evidence.ledger import append
+from lethe.stores.s3.client import answering
+from lethe.stores.s3.reader import open_object
+from lethe.subjects.bundle.verify import contents, problems
+from lethe.subjects.exporting import delete_parts, identifiers_of
+from lethe.subjects.locating import Located, compile_catalog, locate
+from lethe.subjects.places import BUNDLES, Place, place_of
+from lethe.verify.archived_person import archived_rows
+from lethe.verify.bundle import COMPLETE, Whose, check_bundle
+from lethe.verify.person import KeySum
+from lethe.verify.result import Check
+from lethe.verify.shelf import Shelf
+from lethe.workspace import Workspace
+
+INTACT = "the stored bundle is what was written"
+ARCHIVED = "the bundle has the person's archived rows"
+_MIB = 1 << 20
+
+
+def judge_request(workspace: Workspace, request_id: str, *, by: str, at: datetime) -> Export:
+    """Judges the stored bundle of a request, once: `verified`, or BundleDiffers after it was deleted. One that is verified is returned as it is.
+
+    Raises RequestRefused when there is no bundle, StoreBusy when another process is at it, Unreachable when a store does not answer: the
+    bundle stays `stored` then, and is not given out.
+    """
+    with exporting_alone(workspace.control, request_id):
+        with workspace.control.connect() as control:
+            request, export = request_of(control, request_id), current_export(control, request_id)
+            if export is None or export.state == "begun":
+                raise RequestRefused(f"Request {request_id} has no stored bundle.", fix="Run the export again.")
+            if export.state == "verified":
+                return export
+            parts = parts_of(control, export)
+        place = place_of(workspace, BUNDLES)
+        intact, sums = _read_back(workspace, place, parts)
+        checks: dict[str, tuple[Check, ...]] = {"bundle": intact}
+        if all(c.status == "passed" for c in intact):
+            checks |= _counted(workspace, request, sums, by=by, at=at)
+        return _conclude(workspace, place, export, checks, at=at)
+
+
+def _read_back(workspace: Workspace, place: Place, parts: Iterable[StoredPart]) -> tuple[tuple[Check, ...], dict[str, KeySum]]:
+    """Are the parts what was written? And the keys of their rows, by section."""
+    keys = {i: t.key for s in workspace.catalog.stores for i, t in s.tables.items()}
+    found: list[Check] = []
+    sums: dict[str, KeySum] = {}
+    for part in parts:
+        with answering(part.bucket):
+            whole = hashlib.sha256()
+            with closing(place.client.get_object(Bucket=part.bucket, Key=part.key, **_of(part))["Body"]) as body:
+                for piece in body.iter_chunks(_MIB):
+                    whole.update(piece)
+        with open_object(place.client, part.bucket, part.key, part.version, part.bytes) as file:
+            wrong = problems(file)
+            if whole.hexdigest() != part.sha256:
+                found.append(Check(name=INTACT, status="failed", detail=f"part {part.number} has other bytes"))
+            elif wrong:
+                found.append(Check(name=INTACT, status="failed", detail=f"part {part.number} has {len(wrong)} problems"))
+            else:
+                found.append(Check(name=INTACT, status="passed", measured={"bytes": part.bytes}))
+                for section, row in contents(file):
+                    columns = keys.get(section.removesuffix(".archive"), ())
+                    sums.setdefault(section, KeySum()).add([row.get(c) for c in columns])
+    return tuple(found), sums
+
+
+def _counted(workspace: Workspace, request: Request, sums: Mapping[str, KeySum], *, by: str, at: datetime) -> dict[str, tuple[Check, ...]]:
+    """The checks by dataset, of the living rows and of the archived ones."""
+    located = locate(
+        compile_catalog(workspace),
+        workspace,
+        identifiers_of(workspace, request, by=by),
+        tenant=request.tenant,
+        fold_local=settings.fold_local_part(),
+    )
+    persons: dict[str, list[str]] = {}
+    for each in located.persons:
+        persons.setdefault(each.dataset, []).append(each.key)
+    whose = Whose(persons=persons, addresses=located.emails, some_left_out=located.left_out > 0, tenant=request.tenant)
+    living = {section: (s.rows, s.total) for section, s in sums.items() if not section.endswith(".archive")}
+    found = check_bundle(workspace.connections, workspace.catalog.stores, whose, living)
+    if request.tenant is None:
+        bundled = {section: s.rows for section, s in sums.items() if section.endswith(".archive")}
+        found |= _archived(workspace, located, bundled, at=at)
+    return found
+
+
+def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, int], *, at: datetime) -> dict[str, tuple[Check, ...]]:
+    """The archived rows, counted by opening the objects again; that they are is on record first."""
+    if not located.archive_objects and not bundled:
+        return {}
+    key = settings.digest_key(workspace.connections(settings.CONTROL))
+    names = frozenset(
+        n for p in located.persons for n in person(key, (p.dataset, p.key), workspace.catalog).names(workspace.catalog.identities)
+    )
+    engine = create_engine(workspace.connections(settings.ARCHIVIST).sqlalchemy_url(), hide_parameters=True)
+    try:
+        with engine.connect() as book:
+            who = archivist(book)
+        recorded(engine, who, ReadingReason.INTEGRITY_CHECK, None, (), at=at, whose="person", names=sorted(names))
+        counted = archived_rows(engine, Shelf.of(workspace.connections(settings.ARCHIVE_READER)), names)
+    finally:
+        engine.dispose()
+    found = {}
+    for section in {*bundled, *(f"{d}.archive" for d in counted)}:
+        there, here = counted.get(section.removesuffix(".archive"), 0), bundled.get(section, 0)
+        status = "passed" if there == here else "failed"
+        found[section] = (Check(name=ARCHIVED, status=status, measured={"rows": here, "counted": there}),)
+    return found
+
+
+def _conclude(workspace: Workspace, place: Place, export: Export, checks: Mapping[str, tuple[Check, ...]], *, at: datetime) -> Export:
+    wrong = sorted(step for step, found in checks.items() if any(c.status != "passed" for c in found))
+    unknown = sorted(step for step in wrong if all(c.status != "failed" for c in checks[step]))
+    checked = [{"step": step, **c.model_dump(mode="json")} for step, found in sorted(checks.items()) for c in found]
+    body = {
+        "request": export.request,
+        "export": export.number,
+        "outcome": "clean" if not wrong else "unknown" if wrong == unknown else "differs",
+        "checks": sum(len(found) for found in checks.values()),
+        "wrong": wrong,
+    }
+    if wrong:
+        delete_parts(place, export.request)
+    with workspace.control.begin() as control:
+        judged = judge_export(control, export, passed=not wrong, checked=checked)
+        append(control, "bundle.judged", body, run=export.request, at=at)
+    if wrong:
+        raise BundleDiffers(
+            f"The bundle of request {export.request} was deleted and not given out: {', '.join(wrong[:10])} "
+            + (
+                "could not be counted."
+                if wrong == unknown
+                else f"{'does' if len(wrong) == 1 else 'do'} not agree with a new count ({COMPLETE})."
+            ),
+            fix="Rows may have come or gone meanwhile: run the export again. If it comes again, look at these datasets in the catalog.",
+        )
+    return judged
+
+
+def _of(part: StoredPart) -> dict[str, str]:
+    return {"VersionId": part.version} if part.version else {}

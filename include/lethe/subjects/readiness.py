@@ -1,0 +1,27 @@
+"""Which requests a run may act on, by their state. A state is read, never guessed from what an earlier task said."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from lethe.control.requests import RequestState, request_of
+from lethe.subjects.exporting import refuse_other
+from lethe.workspace import Workspace
+
+UNDECIDED = frozenset({RequestState.RECEIVED, RequestState.WAITING_IDENTITY, RequestState.MORE_ASKED})
+
+
+def undecided(workspace: Workspace, asked: Sequence[str]) -> list[str]:
+    """Those of these requests whose identity nobody has decided. Raises UnknownName, RequestRefused for one that no bundle answers, or no more."""
+    with workspace.control.connect() as control:
+        found = [request_of(control, each) for each in asked]
+    for request in found:
+        if request.state not in UNDECIDED:
+            refuse_other(request)
+    return [r.id for r in found if r.state in UNDECIDED]
+
+
+def in_state(workspace: Workspace, request: str, states: Collection[str]) -> bool:
+    """Is the request in one of these states now?"""
+    with workspace.control.connect() as control:
+        return request_of(control, request).state.value in states
