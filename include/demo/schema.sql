@@ -305,6 +305,19 @@ CREATE INDEX ON support_messages (sent_at);
 CREATE INDEX ON support_messages (thread_id, sent_at);
 CREATE INDEX ON email_log (sent_at);
 
+-- Every address, as it is compared: without case, spaces around it, or another way to write its letters.
+CREATE INDEX ON users (lower(btrim(normalize(email, NFC))));
+CREATE INDEX ON leads (lower(btrim(normalize(email, NFC))));
+CREATE INDEX ON clients (lower(btrim(normalize(email, NFC))));
+CREATE INDEX ON tenants (lower(btrim(normalize(contact_email, NFC))));
+CREATE INDEX ON contracts (lower(btrim(normalize(signatory_email, NFC))));
+CREATE INDEX ON billing_invoices (lower(btrim(normalize(billed_email, NFC))));
+CREATE INDEX ON consents (lower(btrim(normalize(email, NFC))));
+CREATE INDEX ON support_messages (lower(btrim(normalize(author_email, NFC))));
+CREATE INDEX ON email_log (lower(btrim(normalize(recipient, NFC))));
+CREATE INDEX ON email_log (user_id);
+CREATE INDEX ON email_log (lead_id);
+
 -- Every foreign key, and every column by which a person's rows are found.
 CREATE INDEX ON tenants (owner_user_id);
 CREATE INDEX ON users (email);

@@ -149,12 +149,15 @@ def test_a_dataset_that_no_store_can_answer_for_is_unknown(source: Connection) -
 
 
 def test_nobody_stands_in_a_query(source: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lethe.verify import bundle
+    from lethe.verify import bundle, suite
 
     asked: list[str] = []
-    judge = bundle.judge
-    monkeypatch.setattr(
-        bundle, "judge", lambda connection, expected, **more: asked.extend(e.query for e in expected) or judge(connection, expected, **more)
-    )
+    judge = suite.judge
+
+    def listen(connection: Connection, expected: Any, **more: Any) -> Any:
+        asked.extend(e.query for e in expected)
+        return judge(connection, expected, **more)
+
+    monkeypatch.setattr(bundle, "judge", listen)
     check_bundle(lambda _: source, [STORE], JEANNE, summed(bundled(source)))
     assert len(asked) == 7 and "jeanne" not in json.dumps(asked).lower()

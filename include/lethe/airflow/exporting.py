@@ -12,6 +12,7 @@ from lethe.airflow.params import MOST_REQUESTS
 from lethe.errors import ExportFailed, LetheError, RequestRefused, StoreBusy, Unreachable
 
 if TYPE_CHECKING:
+    from lethe.subjects.locating import Finder
     from lethe.workspace import Workspace
 
 _ID = re.compile(r"R-[0-9]{4}-[0-9A-HJKMNP-TV-Z]{8}")
@@ -37,14 +38,14 @@ def export(context: Any) -> dict[str, Any]:
     """Stores the bundle of each request whose identity is accepted; rows by request. Those that are not decided or refused are left."""
     from lethe.subjects.exporting import export_request
 
-    return _each(context, ("accepted", "located"), lambda w, r, by, at: sum(export_request(w, r, by=by, at=at).counts.values()))
+    return _each(context, ("accepted", "located"), lambda f, r, by, at: sum(export_request(f, r, by=by, at=at).counts.values()))
 
 
 def verify(context: Any) -> dict[str, Any]:
     """Has each stored bundle judged; the state by request."""
     from lethe.subjects.judging import judge_request
 
-    return _each(context, ("located",), lambda w, r, by, at: judge_request(w, r, by=by, at=at).state)
+    return _each(context, ("located",), lambda f, r, by, at: judge_request(f, r, by=by, at=at).state)
 
 
 def answer(context: Any) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def answer(context: Any) -> dict[str, Any]:
     from lethe.airflow.night import failed_tasks
     from lethe.subjects.answering import answer_request
 
-    answered = _each(context, ("located",), lambda w, r, by, at: answer_request(w, r, by=by, at=at))
+    answered = _each(context, ("located",), lambda f, r, by, at: answer_request(f, r, by=by, at=at))
     if failed := failed_tasks(context["ti"]):
         raise ExportFailed(
             f"Before the answers, these failed: {', '.join(failed)}.", fix="Their logs say which request, and what to do; then clear them."
@@ -60,11 +61,12 @@ def answer(context: Any) -> dict[str, Any]:
     return answered
 
 
-def _each(context: Any, states: Sequence[str], act: Callable[[Workspace, str, str, datetime], Any]) -> dict[str, Any]:
+def _each(context: Any, states: Sequence[str], act: Callable[[Finder, str, str, datetime], Any]) -> dict[str, Any]:
     """Acts on each request of the run that is in one of these states. What fails is logged by request, and raised at the end."""
     from airflow.sdk.exceptions import AirflowSkipException
 
     from lethe.instants import now
+    from lethe.subjects.locating import Finder
     from lethe.subjects.readiness import in_state
 
     asked = context["ti"].xcom_pull(task_ids="check", key="requests")
@@ -74,11 +76,12 @@ def _each(context: Any, states: Sequence[str], act: Callable[[Workspace, str, st
     done: dict[str, Any] = {}
     failed: dict[str, LetheError] = {}
     with _workspace() as workspace:
+        finder = Finder(workspace)
         for number, request in enumerate(asked, start=1):
             if not in_state(workspace, request, states):
                 continue
             try:
-                done[request] = act(workspace, request, by, now())
+                done[request] = act(finder, request, by, now())
             except LetheError as error:
                 log.error("Request %s: %s: %s", request, type(error).__name__, error)
                 failed[request] = error

@@ -12,6 +12,7 @@ from lethe.cli.archive import archive
 from lethe.cli.check import check
 from lethe.cli.docs import docs
 from lethe.cli.hold import hold
+from lethe.cli.locate import locate
 from lethe.cli.output import Commands
 from lethe.cli.plan import plan
 from lethe.cli.policy import policy
@@ -35,5 +36,6 @@ app.add_typer(hold, name="hold")
 app.add_typer(archive, name="archive")
 app.add_typer(request, name="request")
 app.add_typer(policy, name="policy")
+app.command()(locate)
 app.command()(verify)
 app.command(hidden=True)(docs)

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from lethe import settings
 from lethe.catalog.model import Store
 from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, parts_of
 from lethe.control.requests import Language, Request, RequestState, request_of
@@ -18,9 +17,9 @@ from lethe.evidence.ledger import append
 from lethe.stores.postgres.failures import meaning
 from lethe.stores.postgres.tables import key_text, row_of
 from lethe.subjects.answers import send_answer, send_forward
-from lethe.subjects.exporting import identifiers_of
 from lethe.subjects.found import Forward
-from lethe.subjects.locating import compile_catalog, locate
+from lethe.subjects.locating import Finder
+from lethe.subjects.opening import identifiers_of
 from lethe.subjects.places import BUNDLES, Place, place_of
 from lethe.subjects.requests import move_on
 from lethe.workspace import Workspace
@@ -31,12 +30,13 @@ LONGEST_LINK = timedelta(days=7)
 EMAIL = "user.contact.email"
 
 
-def answer_request(workspace: Workspace, request_id: str, *, by: str, at: datetime) -> str:
+def answer_request(finder: Finder, request_id: str, *, by: str, at: datetime) -> str:
     """Answers a request whose bundle is verified, forwards to tenants, and takes the request to `answered`; the kind of answer.
 
     What was sent before is not sent again. Raises RequestRefused when the bundle is not verified, StoreBusy, what `send_answer` raises; a
     tenant that cannot be told does not keep the person from being answered, and is raised after that (NoAddress).
     """
+    workspace = finder.workspace
     with exporting_alone(workspace.control, request_id):
         with workspace.control.connect() as control:
             request, export = request_of(control, request_id), current_export(control, request_id)
@@ -46,7 +46,7 @@ def answer_request(workspace: Workspace, request_id: str, *, by: str, at: dateti
                 )
             parts = parts_of(control, export)
         kind = _answer(workspace, request, export, parts, by=by, at=at)
-        untold = 0 if request.tenant is not None else _forward(workspace, request, by=by, at=at)
+        untold = 0 if request.tenant is not None else _forward(finder, request, by=by, at=at)
         if untold:
             raise NoAddress(
                 f"Request {request_id}: the person is answered, {untold} tenants could not be told: they have no address in the source.",
@@ -87,11 +87,10 @@ def _answer(workspace: Workspace, request: Request, export: Export, parts: Seque
     return "instruction_ready"
 
 
-def _forward(workspace: Workspace, request: Request, *, by: str, at: datetime) -> int:
+def _forward(finder: Finder, request: Request, *, by: str, at: datetime) -> int:
     """Tells each tenant that stores data about the person; how many could not be told."""
-    forwards: Sequence[Forward] = locate(
-        compile_catalog(workspace), workspace, identifiers_of(workspace, request, by=by), fold_local=settings.fold_local_part()
-    ).forwards
+    workspace = finder.workspace
+    forwards: Sequence[Forward] = finder.locate(identifiers_of(workspace, request, by=by)).forwards
     known = addresses(workspace, [f.tenant for f in forwards])
     for each in forwards:
         if each.tenant in known:

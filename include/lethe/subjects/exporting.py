@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from lethe import settings
+from lethe.catalog.disclosure import load_disclosure
 from lethe.control.exports import (
     Export,
     StoredPart,
@@ -34,24 +35,28 @@ from lethe.stores.s3.named import delete_named
 from lethe.stores.s3.upload import Upload, Uploaded
 from lethe.subjects.bundle import About, write_bundle
 from lethe.subjects.found import FileRef
-from lethe.subjects.identifiers import Identifier, identifier
-from lethe.subjects.locating import Located, compile_catalog, locate, sections
+from lethe.subjects.locating import Finder, Located
+from lethe.subjects.opening import identifiers_of
 from lethe.subjects.places import BUNDLES, Place, place_of
-from lethe.subjects.requests import move_on, show_identifiers
+from lethe.subjects.requests import move_on
 from lethe.workspace import Workspace
 
 KINDS = frozenset({RequestKind.ACCESS, RequestKind.PORTABILITY, RequestKind.TENANT_INSTRUCTION})
 """The requests that a bundle answers."""
 
+LARGEST_PART = 2 << 30
+"""Bytes of a part, about: a bundle that has more comes in several."""
+
 _MIB = 1 << 20
 
 
-def export_request(workspace: Workspace, request_id: str, *, by: str, at: datetime) -> Export:
+def export_request(finder: Finder, request_id: str, *, by: str, at: datetime, limit: int = LARGEST_PART) -> Export:
     """Finds the person of a request whose identity is accepted, and stores the bundle. Returns at once what is stored already.
 
     Raises RequestRefused when the request is not to be answered by a bundle, or not now; StoreBusy when another process exports it; what
     `locate` raises (AmbiguousPerson, Drifted, Uncountable ...): nothing is stored then, and the request stays as it was.
     """
+    workspace = finder.workspace
     with exporting_alone(workspace.control, request_id):
         with workspace.control.connect() as control:
             request, export = request_of(control, request_id), current_export(control, request_id)
@@ -60,18 +65,17 @@ def export_request(workspace: Workspace, request_id: str, *, by: str, at: dateti
             return export
         place = place_of(workspace, BUNDLES)
         delete_parts(place, request_id)
-        compiled = compile_catalog(workspace)
-        located = locate(
-            compiled, workspace, identifiers_of(workspace, request, by=by), tenant=request.tenant, fold_local=settings.fold_local_part()
-        )
+        located = finder.locate(identifiers_of(workspace, request, by=by), tenant=request.tenant)
         export = _begin(workspace, request, export, located, by=by, at=at)
         sink = _Sink(place, request_id)
         try:
             written = write_bundle(
-                sections(compiled, workspace, located, at=at),
-                about=About.of(workspace, request, made_at=export.made_at),
+                finder.sections(located, at=at),
+                about=_about(workspace, request, export, at=at),
                 open_file=lambda ref: open_file(workspace, ref),
                 sink=sink,
+                calendar=calendars(workspace),
+                limit=limit,
             )
         except BaseException:
             sink.abort()
@@ -96,15 +100,6 @@ def refuse_other(request: Request) -> None:
         if waits
         else f"`lethe request show {request.id}` says what was decided.",
     )
-
-
-def identifiers_of(workspace: Workspace, request: Request, *, by: str) -> tuple[Identifier, ...]:
-    """Who asks, opened: that it was is on record first."""
-    key = settings.request_key(workspace.connections(settings.CONTROL))
-    shown = show_identifiers(workspace.control, request.id, by=by, request_key=key)
-    known = workspace.catalog.identities
-    fold = settings.fold_local_part()
-    return tuple(identifier(kind, value, datasets=known, fold_local=fold) for kind, values in shown.items() for value in values)
 
 
 def open_file(workspace: Workspace, ref: FileRef) -> Iterator[bytes]:
@@ -164,6 +159,16 @@ class _Sink:
 
     def uploaded(self) -> list[tuple[str, Uploaded]]:
         return [(each.name, each.upload.uploaded) for each in self._streams if each.upload.uploaded is not None]
+
+
+def _about(workspace: Workspace, request: Request, export: Export, *, at: datetime) -> About:
+    return About.of(
+        request,
+        made_at=export.made_at,
+        policy=workspace.policy(at),
+        disclosure=load_disclosure(workspace.folder),
+        purposes=workspace.catalog.purposes,
+    )
 
 
 def _begin(workspace: Workspace, request: Request, export: Export | None, located: Located, *, by: str, at: datetime) -> Export:

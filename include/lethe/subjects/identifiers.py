@@ -59,6 +59,31 @@ def identifier(kind: str, text: str, *, datasets: Collection[str] = (), fold_loc
     raise IdentifierRefused("That is no kind of identifier.", fix=f"Choose one of: {', '.join(IdentifierKind)}.")
 
 
+def normal_address(text: str | None, *, fold_local: bool = True) -> str | None:
+    """The normal form of an address as some store has it; None for what is none."""
+    if text is None:
+        return None
+    try:
+        return identifier(IdentifierKind.EMAIL, text, fold_local=fold_local).normal
+    except IdentifierRefused:
+        return None
+
+
+def is_address_of(normals: Collection[str], text: object) -> bool:
+    """Is this text one of these addresses (normal forms), however it is written?"""
+    return isinstance(text, str) and any(normal_address(text, fold_local=fold) in normals for fold in (True, False))
+
+
+def stored_forms(normal: str) -> tuple[str, ...]:
+    """What an address may look like in a store once it is trimmed and in lower case: its domain in ASCII, or as people write it."""
+    local, _, domain = normal.rpartition("@")
+    try:
+        written = idna.decode(domain)
+    except idna.IDNAError:
+        written = domain
+    return tuple(dict.fromkeys(f"{local.lower()}@{d}" for d in (domain, written)))
+
+
 def read_identifiers(body: bytes, *, datasets: Collection[str] = (), fold_local: bool = True) -> tuple[Identifier, ...]:
     """The identifiers of a file: JSON, `{"email": "..." or a list, "account": ...}`, or lines `kind=value`. One given twice counts once."""
     try:

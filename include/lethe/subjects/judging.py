@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import create_engine
 
 from lethe import settings
-from lethe.archive.naming import person
 from lethe.archive.reading import ReadingReason, archivist, recorded
 from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, judge_export, parts_of
 from lethe.control.requests import Request, request_of
@@ -22,8 +22,9 @@ from lethe.evidence.ledger import append
 from lethe.stores.s3.client import answering
 from lethe.stores.s3.reader import open_object
 from lethe.subjects.bundle.verify import contents, problems
-from lethe.subjects.exporting import delete_parts, identifiers_of
-from lethe.subjects.locating import Located, compile_catalog, locate
+from lethe.subjects.exporting import delete_parts
+from lethe.subjects.locating import Finder, Located, archive_names
+from lethe.subjects.opening import identifiers_of
 from lethe.subjects.places import BUNDLES, Place, place_of
 from lethe.verify.archived_person import archived_rows
 from lethe.verify.bundle import COMPLETE, Whose, check_bundle
@@ -37,12 +38,13 @@ ARCHIVED = "the bundle has the person's archived rows"
 _MIB = 1 << 20
 
 
-def judge_request(workspace: Workspace, request_id: str, *, by: str, at: datetime) -> Export:
+def judge_request(finder: Finder, request_id: str, *, by: str, at: datetime) -> Export:
     """Judges the stored bundle of a request, once: `verified`, or BundleDiffers after it was deleted. One that is verified is returned as it is.
 
     Raises RequestRefused when there is no bundle, StoreBusy when another process is at it, Unreachable when a store does not answer: the
     bundle stays `stored` then, and is not given out.
     """
+    workspace = finder.workspace
     with exporting_alone(workspace.control, request_id):
         with workspace.control.connect() as control:
             request, export = request_of(control, request_id), current_export(control, request_id)
@@ -55,7 +57,7 @@ def judge_request(workspace: Workspace, request_id: str, *, by: str, at: datetim
         intact, sums = _read_back(workspace, place, parts)
         checks: dict[str, tuple[Check, ...]] = {"bundle": intact}
         if all(c.status == "passed" for c in intact):
-            checks |= _counted(workspace, request, sums, by=by, at=at)
+            checks |= _counted(finder, request, sums, by=by, at=at)
         return _conclude(workspace, place, export, checks, at=at)
 
 
@@ -84,19 +86,14 @@ def _read_back(workspace: Workspace, place: Place, parts: Iterable[StoredPart]) 
     return tuple(found), sums
 
 
-def _counted(workspace: Workspace, request: Request, sums: Mapping[str, KeySum], *, by: str, at: datetime) -> dict[str, tuple[Check, ...]]:
+def _counted(finder: Finder, request: Request, sums: Mapping[str, KeySum], *, by: str, at: datetime) -> dict[str, tuple[Check, ...]]:
     """The checks by dataset, of the living rows and of the archived ones."""
-    located = locate(
-        compile_catalog(workspace),
-        workspace,
-        identifiers_of(workspace, request, by=by),
-        tenant=request.tenant,
-        fold_local=settings.fold_local_part(),
-    )
+    workspace = finder.workspace
+    located = finder.locate(identifiers_of(workspace, request, by=by), tenant=request.tenant)
     persons: dict[str, list[str]] = {}
     for each in located.persons:
         persons.setdefault(each.dataset, []).append(each.key)
-    whose = Whose(persons=persons, addresses=located.emails, some_left_out=located.left_out > 0, tenant=request.tenant)
+    whose = Whose(persons=persons, addresses=located.addresses, some_left_out=located.left_out > 0, tenant=request.tenant)
     living = {section: (s.rows, s.total) for section, s in sums.items() if not section.endswith(".archive")}
     found = check_bundle(workspace.connections, workspace.catalog.stores, whose, living)
     if request.tenant is None:
@@ -109,10 +106,7 @@ def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, int]
     """The archived rows, counted by opening the objects again; that they are is on record first."""
     if not located.archive_objects and not bundled:
         return {}
-    key = settings.digest_key(workspace.connections(settings.CONTROL))
-    names = frozenset(
-        n for p in located.persons for n in person(key, (p.dataset, p.key), workspace.catalog).names(workspace.catalog.identities)
-    )
+    names = archive_names(workspace, located.persons)
     engine = create_engine(workspace.connections(settings.ARCHIVIST).sqlalchemy_url(), hide_parameters=True)
     try:
         with engine.connect() as book:
@@ -121,7 +115,7 @@ def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, int]
         counted = archived_rows(engine, Shelf.of(workspace.connections(settings.ARCHIVE_READER)), names)
     finally:
         engine.dispose()
-    found = {}
+    found: dict[str, tuple[Check, ...]] = {}
     for section in {*bundled, *(f"{d}.archive" for d in counted)}:
         there, here = counted.get(section.removesuffix(".archive"), 0), bundled.get(section, 0)
         status = "passed" if there == here else "failed"
@@ -158,5 +152,5 @@ def _conclude(workspace: Workspace, place: Place, export: Export, checks: Mappin
     return judged
 
 
-def _of(part: StoredPart) -> dict[str, str]:
+def _of(part: StoredPart) -> Any:
     return {"VersionId": part.version} if part.version else {}

@@ -40,7 +40,7 @@ from lethe.stores.postgres.person import (
     who_statement,
 )
 from lethe.subjects.found import Counted, Field, Forward, Origin, Person, Row, Section, Slow
-from lethe.subjects.identifiers import Identifier, IdentifierKind, identifier
+from lethe.subjects.identifiers import Identifier, IdentifierKind, normal_address, stored_forms
 from lethe.subjects.rows import Reader, rows_read
 from lethe.workspace import Workspace
 
@@ -61,6 +61,7 @@ class Asked:
     who: Mapping[str, str] = field(repr=False)
     by_key: Mapping[str, str] = field(repr=False)
     forwards: Mapping[str, str] = field(repr=False)
+    probes: tuple[tuple[str, tuple[str, ...], str], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +70,29 @@ class Compiled:
 
     asked: tuple[Asked, ...]
     tenant: bool
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Finds persons in the stores of a workspace; compiles the catalog once for each kind of question."""
+
+    workspace: Workspace
+    _compiled: dict[bool, Compiled] = field(default_factory=dict, repr=False, compare=False)
+
+    def compiled(self, *, tenant: bool = False) -> Compiled:
+        """See `compile_catalog`."""
+        if tenant not in self._compiled:
+            self._compiled[tenant] = compile_catalog(self.workspace, tenant=tenant)
+        return self._compiled[tenant]
+
+    def locate(self, identifiers: Sequence[Identifier], *, tenant: str | None = None) -> Located:
+        """See `locate`; what the tenant stores when one is named."""
+        compiled = self.compiled(tenant=tenant is not None)
+        return locate(compiled, self.workspace, identifiers, tenant=tenant, fold_local=settings.fold_local_part())
+
+    def sections(self, located: Located, *, at: datetime) -> Iterator[tuple[Section, Iterator[Row]]]:
+        """See `sections`."""
+        return sections(self.compiled(tenant=located.tenant is not None), self.workspace, located, at=at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +146,7 @@ def compile_catalog(workspace: Workspace, *, tenant: bool = False) -> Compiled:
                 who={i: compiled(w) for i, w in who.items()},
                 by_key={i: compiled(key_statement(store, live, i)) for i in store.identities},
                 forwards={i: compiled(f) for i, f in forwards.items()},
+                probes=tuple((t.dataset, columns, compiled(way)) for t in found for columns, way in t.probes),
             )
         )
     return Compiled(asked=tuple(asked), tenant=tenant)
@@ -136,12 +161,13 @@ def locate(
     not known is never left out.
     """
     emails = tuple(dict.fromkeys(i.normal for i in identifiers if i.kind is IdentifierKind.EMAIL))
-    addresses = tuple(dict.fromkeys(a for e in emails for a in _forms(e)))
+    addresses = tuple(dict.fromkeys(a for e in emails for a in stored_forms(e)))
     counted: list[Counted] = []
     forwards: dict[str, dict[str, int]] = {}
     found: list[_Match] = []
     for asked in compiled.asked:
         with reading(workspace, asked.store) as reader:
+            refuse_half_lowered(reader, addresses)
             found += _matches(reader, asked, identifiers, addresses, emails, tenant=tenant, fold_local=fold_local)
     persons, left_out = _one_person(found, identifiers, emails)
     told = Located(
@@ -212,6 +238,18 @@ def section_of(store: Store, each: PersonTable) -> Section:
     )
 
 
+def refuse_half_lowered(reader: Reader, addresses: Sequence[str]) -> None:
+    """Uncountable when an address has letters outside ASCII and the database, by its collation, lowers only those of ASCII: it could miss them."""
+    if all(a.isascii() for a in addresses):
+        return
+    (lowered,) = reader.one("SELECT lower('\u00c9')", {}, "The collation")
+    if lowered != "\u00e9":
+        raise Uncountable(
+            "The database compares letters outside ASCII by case, and the address has some: it could be missed.",
+            fix="Give the account instead of the address, or a database whose collation knows these letters.",
+        )
+
+
 def params(asked: Asked, located: Located) -> dict[str, Any]:
     """What the statements of a store are run with."""
     keys = located.keys
@@ -278,7 +316,7 @@ def _matches(
     if addresses:
         for dataset, statement in asked.who.items():
             for key, stored, of in reader.all(statement, {ADDRESSES: list(addresses)}, f"The persons of {dataset}"):
-                normal = _normal(stored, fold_local)
+                normal = normal_address(stored, fold_local=fold_local)
                 if normal in emails and (tenant is None or of == tenant):
                     yield _Match(person=Person(dataset=dataset, key=key), tenant=of, email=normal, by_account=False)
     accounts: dict[str, list[str]] = {}
@@ -291,7 +329,9 @@ def _matches(
         for key, stored, of in _by_key(reader, asked, dataset, keys):
             seen.add(key)
             if tenant is None or of == tenant:
-                yield _Match(person=Person(dataset=dataset, key=key), tenant=of, email=_normal(stored, fold_local), by_account=True)
+                yield _Match(
+                    person=Person(dataset=dataset, key=key), tenant=of, email=normal_address(stored, fold_local=fold_local), by_account=True
+                )
         for key in set(keys) - seen:  # a log may outlive the user: the rows that lead to the key are the person's
             yield _Match(person=Person(dataset=dataset, key=key), tenant=None, email=None, by_account=True, there=False)
 
@@ -329,28 +369,6 @@ def _one_person(found: Sequence[_Match], identifiers: Sequence[Identifier], emai
         )
     persons = tuple(sorted({m.person for m in meant}))
     return persons, len({m.person for m in found} - set(persons))
-
-
-def _forms(normal: str) -> tuple[str, ...]:
-    """What an address may look like in a store once it is in lower case: its domain in ASCII, or as people write it."""
-    import idna
-
-    local, _, domain = normal.rpartition("@")
-    try:
-        written = idna.decode(domain)
-    except idna.IDNAError:
-        written = domain
-    return tuple(dict.fromkeys(f"{local.lower()}@{d}" for d in (domain, written)))
-
-
-def _normal(stored: str | None, fold_local: bool) -> str | None:
-    """The normal form of a stored address; None for what is none."""
-    if stored is None:
-        return None
-    try:
-        return identifier("email", stored, fold_local=fold_local).normal
-    except IdentifierRefused:
-        return None
 
 
 def _pairs(row: Sequence[Any]) -> Iterator[tuple[int, int]]:

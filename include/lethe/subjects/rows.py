@@ -11,11 +11,11 @@ import psycopg
 from sqlalchemy import Connection
 
 from lethe.catalog.model import Prefix, Store
-from lethe.errors import IdentifierRefused, LetheError, MissingFile, Uncountable, Unreachable
+from lethe.errors import LetheError, MissingFile, Uncountable, Unreachable
 from lethe.stores.postgres.person import EMAIL, SHARED, PersonTable
 from lethe.stores.s3.client import answering
 from lethe.subjects.found import FileRef, Row
-from lethe.subjects.identifiers import identifier
+from lethe.subjects.identifiers import is_address_of
 from lethe.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def loads(text: str) -> Any:
 def in_words(error: psycopg.Error, what: str) -> LetheError:
     """What the database's refusal means, without a value of a row."""
     state = error.sqlstate
+    if state is None and not isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
+        raise error  # a statement of ours that is none: its text holds no value
     if state is None or state.startswith(("08", "57P", "53")):
         return Unreachable(
             f"{what}: the database does not answer ({state or 'connection lost'}).", fix="See that it runs and accepts the connection."
@@ -102,7 +104,7 @@ class _Masks:
     """Which columns of a row are about somebody else, or a secret."""
 
     def __init__(self, store: Store, each: PersonTable, located: Located) -> None:
-        self._each, self._emails = each, set(located.emails)
+        self._each, self._located = each, located
         self._groups: dict[str, list[str]] = {}
         for column, kind in each.table.columns.items():
             if kind.about is not None:
@@ -128,13 +130,7 @@ class _Masks:
             if len(held) == 1 and values.get(held[0]) is not None:
                 return str(values[held[0]]) in keys
         addresses = [values.get(c) for c in columns if self._each.table.columns[c].category == EMAIL]
-        return any(self._is_mine(a) for a in addresses if isinstance(a, str))
-
-    def _is_mine(self, address: str) -> bool:
-        try:
-            return bool({identifier("email", address, fold_local=fold).normal for fold in (True, False)} & self._emails)
-        except IdentifierRefused:
-            return False
+        return any(is_address_of(self._located.emails, a) for a in addresses)
 
 
 class _Files:

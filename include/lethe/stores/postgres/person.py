@@ -188,7 +188,7 @@ def tenant_key(store: Store, dataset: str, row: FromClause) -> ColumnElement[Any
 
 def as_json(statement: Select[Any], name: str, *, limit: int | None, order: Sequence[str]) -> Select[Any]:
     """One text: a JSON array of the rows, in the order of their key; of at most `limit` rows."""
-    rows: Subquery = (statement if limit is None else statement.limit(limit)).subquery(name)
+    rows: Subquery = (statement if limit is None else statement.limit(literal_column(str(limit)))).subquery(name)
     whole = func.row_to_json(rows.table_valued())
     array = func.json_agg(literal_column("x.j")).label("j")
     inner = select(whole.label("j")).select_from(rows).order_by(*(rows.c[c] for c in order)).subquery("x")
@@ -274,7 +274,7 @@ def _shared(store: Store, live: LiveSchema, dataset: str, row: FromClause, addre
     several = len(entry.persons) + len(addresses) > 1 or any("." in hop for path in entry.persons for hop in path)
     if not several or () in entry.persons:
         return false()
-    others = []
+    others: list[ColumnElement[bool]] = []
     for number, path in enumerate(entry.persons):
         end = _end(store, dataset, path)
         aliases, conditions, holder, columns = _reached(store, dataset, row, path, f"s{number}_")

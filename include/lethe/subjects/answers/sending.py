@@ -36,12 +36,21 @@ class Sent(Frozen):
 
 
 def send_answer(
-    workspace: Workspace, request_id: str, kind: str, *, words: Mapping[str, Any], by: str, at: datetime, number: int = 1
+    workspace: Workspace,
+    request_id: str,
+    kind: str,
+    *,
+    words: Mapping[str, Any],
+    by: str,
+    at: datetime,
+    number: int = 1,
+    to: str | None = None,
 ) -> Sent:
     """Answers a request by mail, to the first e-mail address that it was made with; that the address is read is on record first.
 
     `words` are those of `words.words_of`; the reason of `proof_wanted` and `refused` is that of the decision when it is left out. `number`
-    tells answers of one kind apart: a second bundle, a second proof that is wanted. One that is sent already is not sent again.
+    tells answers of one kind apart: a second bundle, a second proof that is wanted. One that is sent already is not sent again. `to`: the
+    address of the tenant that instructed; `instruction_ready` goes there and nowhere else, for the request's own address is its client's.
 
     Raises NoAddress (answer by letter), AnswerRefused (the mail server refused it: a person has to act), AnswerInDoubt (nobody knows whether
     it was sent), Unreachable (not sent: try again later), RequestRefused (no such answer to this request now), UnknownName, Unopenable.
@@ -49,6 +58,10 @@ def send_answer(
     chosen = answer_kind(kind)
     if chosen is AnswerKind.FORWARDED:
         raise RequestRefused("What is forwarded goes to a tenant, not to the person.", fix="Use send_forward.")
+    if (chosen is AnswerKind.INSTRUCTION_READY) is not (to is not None):
+        raise RequestRefused(
+            "The answer to an instruction goes to its tenant, and no other answer does.", fix="Give the tenant's address with it."
+        )
     check_login(by)
     with answering(workspace.control, request_id):
         before = stored(workspace.control, request_id, chosen, number)
@@ -57,7 +70,7 @@ def send_answer(
         request, letter = compose(workspace, request_id, chosen, words, at=at)
         server = mail_server(workspace.connections(settings.MAIL))  # seen to be fit before the address is opened
         prepared = prepare(before, letter, request, chosen, number, at=at)
-        return _send(workspace, server, prepared, letter, _address_of(workspace, request, by=by, at=at), at=at)
+        return _send(workspace, server, prepared, letter, to or _address_of(workspace, request, by=by, at=at), at=at)
 
 
 def send_forward(workspace: Workspace, request_id: str, tenant_key: str, address: str, language: str, *, at: datetime) -> Sent:

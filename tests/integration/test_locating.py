@@ -1,0 +1,318 @@
+"""Finding a person: every way that leads to their rows, and none that leads to somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from helpers.control import DIGEST_KEY, ControlDatabase
+from lethe.catalog.model import Catalog, Store
+from lethe.connections import Connection
+from lethe.errors import AmbiguousPerson, Drifted, IdentifierRefused, LetheError
+from lethe.subjects.found import Row
+from lethe.subjects.identifiers import Identifier, identifier
+from lethe.subjects.indexes import slow_steps
+from lethe.subjects.locating import AT_ONCE, Finder
+from lethe.workspace import Workspace
+
+AT = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
+JEANNE, PAUL = "jeanne@example.org", "paul@example.org"
+SCHEMA = """
+CREATE SCHEMA app; SET search_path = app;
+CREATE TABLE tenants (id bigint PRIMARY KEY, owner_id bigint, contact_email text);
+CREATE TABLE users (id bigint PRIMARY KEY, tenant_id bigint, email text, password_hash text, score numeric(20, 10), seen timestamptz);
+CREATE TABLE leads (id uuid PRIMARY KEY, email text);
+CREATE TABLE clients (id bigint PRIMARY KEY, tenant_id bigint, email text);
+CREATE TABLE visits (client_id bigint, number int, note text, PRIMARY KEY (client_id, number));
+CREATE TABLE threads (id bigint PRIMARY KEY, opened_by bigint, last_message bigint);
+CREATE TABLE messages (id bigint PRIMARY KEY, thread_id bigint, parent_id bigint, author_id bigint, author_name text, author_email text, body text);
+CREATE TABLE views (id bigint, at timestamptz, user_id bigint, detail jsonb, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE views_1 PARTITION OF views FOR VALUES FROM ('2026-01-01') TO ('2026-07-01');
+CREATE TABLE views_2 PARTITION OF views FOR VALUES FROM ('2026-07-01') TO ('2027-01-01');
+CREATE TABLE mails (id bigint PRIMARY KEY, user_id bigint, lead_id uuid, recipient text);
+CREATE INDEX ON users (lower(btrim(normalize(email, NFC))));
+CREATE INDEX ON leads (lower(btrim(normalize(email, NFC))));
+CREATE INDEX ON messages (thread_id); CREATE INDEX ON messages (author_id); CREATE INDEX ON threads (opened_by);
+INSERT INTO tenants VALUES (1, 1, 'office@one.example'), (2, 2, 'jeanne@example.org');
+INSERT INTO users VALUES (1, 1, 'Jeanne@Example.org', 'secret-1', 12345678.0123456789, '2026-11-22T23:30:00.5Z'),
+  (2, 2, 'paul@example.org', 'secret-2', NULL, 'infinity'),
+  (3, 2, '  jeanne@example.org ', 'secret-3', 0.1, NULL);
+INSERT INTO leads VALUES ('00000000-0000-0000-0000-000000000001', 'JEANNE@EXAMPLE.ORG'), ('00000000-0000-0000-0000-000000000002', 'jeanne+news@example.org');
+INSERT INTO clients VALUES (10, 1, 'jeanne@example.org'), (11, 2, 'jeanne@example.org'), (12, 2, 'paul@example.org');
+INSERT INTO visits VALUES (10, 1, 'a'), (10, 2, 'b'), (11, 1, 'c'), (12, 1, 'd');
+INSERT INTO threads VALUES (1, 1, 2), (2, 2, 4);
+INSERT INTO messages VALUES (1, 1, NULL, 1, 'Jeanne', 'jeanne@example.org', 'help'), (2, 1, 1, 2, 'Paul', 'paul@example.org', 'here'),
+  (3, 2, NULL, 2, 'Paul', 'paul@example.org', 'mine'), (4, 2, 3, 3, 'J', 'jeanne@example.org', 'I, too');
+INSERT INTO views SELECT g, TIMESTAMPTZ '2026-01-02' + g * INTERVAL '1 hour', CASE g % 3 WHEN 0 THEN 1 ELSE 2 END, jsonb_build_object('n', g, 'x', 0.10)
+  FROM generate_series(1, 6000) g;
+INSERT INTO mails VALUES (1, 99, NULL, 'jeanne@example.org'), (2, 2, NULL, 'jeanne@example.org'), (3, 2, NULL, 'paul@example.org'), (4, 1, NULL, 'old@example.org');
+ANALYZE;
+"""
+
+
+def table(name: str, key: list[str], columns: dict[str, Any], **more: Any) -> dict[str, Any]:
+    given = {c: k if isinstance(k, dict) else {"category": k} for c, k in columns.items()}
+    return {"table": name, "schema": "app", "role": "controller", "category": name, "purposes": ["p"], "key": key, "columns": given} | more
+
+
+def to(dataset: str, *columns: str, **more: Any) -> dict[str, Any]:
+    return {"columns": list(columns), "to": dataset, **more}
+
+
+ID, OPS, EMAIL = "user.unique_id", "system.operations", "user.contact.email"
+AUTHOR = {c: {"category": k, "about": "author"} for c, k in (("author_id", ID), ("author_name", "user.name"), ("author_email", EMAIL))}
+TABLES: dict[str, dict[str, Any]] = {
+    "tenants": table(
+        "tenants", ["id"], {"id": OPS, "owner_id": ID, "contact_email": {"category": EMAIL, "about": "contact"}}, tenant=[], persons=[["owner"]],
+        relations={"owner": to("users", "owner_id")},
+    ),
+    "users": table(
+        "users", ["id"], {"id": ID, "tenant_id": OPS, "email": EMAIL, "password_hash": "user.authorization.password", "score": "user.behavior", "seen": "user.behavior"},
+        tenant=["tenant"], persons=[[]], relations={"tenant": to("tenants", "tenant_id")}, portable=["email"],
+    ),
+    "leads": table("leads", ["id"], {"id": ID, "email": EMAIL}, persons=[[]]),
+    "clients": table(
+        "clients", ["id"], {"id": ID, "tenant_id": OPS, "email": EMAIL}, role="processor", tenant=["tenant"], persons=[[]],
+        relations={"tenant": to("tenants", "tenant_id")},
+    ),
+    "visits": table(
+        "visits", ["client_id", "number"], {"client_id": ID, "number": OPS, "note": "user.content.private"}, role="processor",
+        tenant=["client", "tenant"], persons=[["client"]], relations={"client": to("clients", "client_id")},
+    ),
+    "threads": table(
+        "threads", ["id"], {"id": OPS, "opened_by": ID, "last_message": OPS}, persons=[["opener"], ["last", "author"]],
+        relations={"opener": to("users", "opened_by"), "last": to("messages", "last_message")},
+    ),
+    "messages": table(
+        "messages", ["id"], {"id": OPS, "thread_id": OPS, "parent_id": OPS, **AUTHOR, "body": "user.content.private"}, persons=[["author"], ["thread", "opener"]],
+        relations={"author": to("users", "author_id"), "thread": to("threads", "thread_id"), "parent": to("messages", "parent_id")},
+    ),
+    "views": table(
+        "views", ["id", "at"], {"id": OPS, "at": "user.behavior", "user_id": ID, "detail": "user.behavior"}, persons=[["user"]],
+        relations={"user": to("users", "user_id", may_dangle=True)},
+    ),
+    "mails": table(
+        "mails", ["id"], {"id": OPS, "user_id": ID, "lead_id": ID, "recipient": {"category": EMAIL, "about": "addressee"}}, persons=[["user"], ["lead"]],
+        relations={"user": to("users", "user_id", may_dangle=True), "lead": to("leads", "lead_id", may_dangle=True)},
+    ),
+}  # fmt: skip
+
+
+def store(**changes: Any) -> Store:
+    given = {
+        "id": "source", "kind": "postgresql", "connection": "source", "check_connection": "source", "start_of_service": "2014-01-01T00:00:00+01:00",
+        "schemas": ["app"], "tenants": "tenants", "identities": ["users", "leads", "clients"], "tables": TABLES,
+    }  # fmt: skip
+    return Store.model_validate(given | changes)
+
+
+@dataclass(frozen=True)
+class House:
+    finder: Finder
+    url: str
+
+    def sql(self, *statements: str) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for each in statements:
+                connection.execute(each)  # type: ignore[arg-type]
+
+    def counts(self, *given: Identifier, **more: Any) -> dict[str, int]:
+        return {c.section: c.rows for c in self.finder.locate(given, **more).counted if c.rows}
+
+    def rows(self, *given: Identifier, **more: Any) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for section, rows in self.finder.sections(self.finder.locate(given, **more), at=AT):
+            found[section.id] = list(rows)
+        return found
+
+
+@pytest.fixture
+def house(control: ControlDatabase, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    yield from house_of(control, monkeypatch, store())
+
+
+def house_of(control: ControlDatabase, patch: pytest.MonkeyPatch, *stores: Store) -> Iterator[House]:
+    url = control.superuser.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(SCHEMA)
+    parts = urlsplit(url)
+    source = Connection(
+        id="source", kind="postgres", host="127.0.0.1", port=parts.port, login=parts.username or "", database=parts.path[1:]
+    )
+    patch.setenv("LETHE_DIGEST_KEY", DIGEST_KEY.hex())
+    shipped = Workspace.open(lambda _: source)
+    workspace = Workspace(
+        folder=Path("/nowhere"),
+        policies=shipped.policies,
+        catalog=Catalog(purposes={"p": "why"}, stores=stores),
+        connections=lambda _: source,
+    )
+    yield House(finder=Finder(workspace), url=url)
+    workspace.close()
+
+
+def email(text: str) -> Identifier:
+    return identifier("email", text)
+
+
+def account(text: str) -> Identifier:
+    return identifier("account", text, datasets=["users", "leads", "clients"])
+
+
+MINE = {"tenants": 2, "users": 2, "leads": 1, "threads": 2, "messages": 3, "views": 2000, "mails": 3}
+
+
+def test_every_way_leads_to_the_rows_and_nothing_else_is_found(house: House) -> None:
+    located = house.finder.locate([email(JEANNE)])
+    assert [(p.dataset, p.key) for p in located.persons] == [
+        ("clients", "10"), ("clients", "11"), ("leads", "00000000-0000-0000-0000-000000000001"), ("users", "1"), ("users", "3"),
+    ]  # fmt: skip
+    assert {c.section: c.rows for c in located.counted} == MINE
+    assert {c.section: c.shared for c in located.counted if c.shared} == {"threads": 2, "messages": 2, "mails": 2, "tenants": 1}
+    assert JEANNE not in repr(located) and "10" not in repr(located.persons)
+
+
+def test_rows_are_those_that_were_counted_and_a_large_dataset_is_streamed(house: House) -> None:
+    rows = house.rows(email(JEANNE))
+    assert {s: len(r) for s, r in rows.items()} == MINE and MINE["views"] > AT_ONCE
+    assert [r.values["id"] for r in rows["views"]] == sorted(r.values["id"] for r in rows["views"])
+    assert {r.values["user_id"] for r in rows["views"]} == {1}
+
+
+def test_values_are_exact_and_secrets_are_withheld(house: House) -> None:
+    (first, second) = house.rows(email(JEANNE))["users"]
+    assert str(first.values["score"]) == "12345678.0123456789" and first.values["seen"] == "2026-11-22T23:30:00.5+00:00"
+    assert first.values["password_hash"] is None and first.redacted == ("password_hash",) and not first.shared
+    assert second.values["email"] == "  jeanne@example.org " and str(house.rows(email(JEANNE))["views"][0].values["detail"]["x"]) == "0.10"
+    assert house.rows(email(PAUL))["users"][0].values["seen"] == "infinity"
+
+
+def test_what_is_about_somebody_else_is_masked_and_the_row_is_marked(house: House) -> None:
+    rows = house.rows(email(JEANNE))
+    by_id = {r.values["id"]: r for r in rows["messages"]}
+    assert set(by_id) == {1, 2, 4}
+    assert by_id[1].values["author_name"] == "Jeanne" and not by_id[1].redacted and not by_id[1].shared
+    assert by_id[2].redacted == ("author_id", "author_name", "author_email") and by_id[2].shared and by_id[2].values["body"] == "here"
+    assert by_id[4].values["author_email"] == JEANNE and by_id[4].shared
+    tenants = {r.values["id"]: r for r in rows["tenants"]}
+    assert tenants[1].values["contact_email"] is None and tenants[1].redacted == ("contact_email",)
+    assert tenants[2].values["contact_email"] == JEANNE
+    mails = {r.values["id"]: r for r in rows["mails"]}
+    assert set(mails) == {1, 2, 4} and mails[4].values["recipient"] is None and mails[2].shared
+    assert PAUL not in str([r.values for found in rows.values() for r in found])
+
+
+def test_what_tenants_store_is_counted_by_tenant_and_never_given(house: House) -> None:
+    located = house.finder.locate([email(JEANNE)])
+    assert {f.tenant: dict(f.rows) for f in located.forwards} == {"1": {"clients": 1, "visits": 2}, "2": {"clients": 1, "visits": 1}}
+    assert not {"clients", "visits"} & set(house.rows(email(JEANNE)))
+
+
+def test_an_instructing_tenant_gets_its_own_client_and_no_other(house: House) -> None:
+    rows = house.rows(email(JEANNE), tenant="1")
+    assert {s: [next(iter(r.values.values())) for r in found] for s, found in rows.items()} == {"clients": [10], "visits": [10, 10]}
+    assert house.finder.locate([email(JEANNE)], tenant="1").forwards == ()
+    assert house.rows(email("nobody@example.org"), tenant="1") == {}
+
+
+STORED = {
+    "case of the domain and the local part": "JEANNE@eXample.ORG",
+    "spaces around it": "   jeanne@example.org  ",
+}
+
+
+@pytest.mark.parametrize("stored", STORED.values(), ids=list(STORED))
+def test_an_address_is_found_however_it_is_stored(house: House, stored: str) -> None:
+    house.sql("INSERT INTO app.users (id, tenant_id, email) VALUES (50, 5, '" + stored + "')")
+    assert "50" in house.finder.locate([email(JEANNE)]).keys["users"]
+
+
+@pytest.mark.parametrize("asked", ["e\u0301lodie@caf\u00e9.example", "\u00e9lodie@xn--caf-dma.example", "\u00c9LODIE@CAF\u00c9.example"])
+@pytest.mark.parametrize("stored", ["e\u0301lodie@cafe\u0301.example", "\u00e9lodie@XN--CAF-DMA.example", "\u00c9lodie@caf\u00e9.Example"])
+def test_composed_and_decomposed_letters_and_both_forms_of_a_domain_are_one(house: House, asked: str, stored: str) -> None:
+    house.sql(f"INSERT INTO app.users (id, tenant_id, email) VALUES (50, 5, '{stored}')")
+    assert house.finder.locate([email(asked)]).keys == {"users": ["50"]}
+
+
+@pytest.mark.parametrize("other", ["jeanne+a@example.org", "je.anne@example.org", "j\u00e9anne@example.org", "jeanne@example.com"])
+def test_a_plus_a_dot_an_accent_and_another_domain_are_another_person(house: House, other: str) -> None:
+    assert house.counts(email(other)) == {} and house.finder.locate([email(other)]).persons == ()
+
+
+def test_twins_in_one_tenant_that_differ_by_case_only_go_to_a_person_and_an_account_tells_them_apart(house: House) -> None:
+    house.sql("INSERT INTO app.users (id, tenant_id, email) VALUES (51, 1, 'jeanne@EXAMPLE.org')")
+    with pytest.raises(AmbiguousPerson) as refused:
+        house.finder.locate([email(JEANNE)])
+    assert "users" in str(refused.value) and JEANNE not in str(refused.value)
+    located = house.finder.locate([email(JEANNE), account("users:51")])
+    assert located.keys["users"] == ["51"] and located.left_out == 2 and "leads" in located.keys
+
+
+def test_whoever_asks_with_an_account_of_somebody_else_is_not_served(house: House) -> None:
+    with pytest.raises(AmbiguousPerson) as refused:
+        house.finder.locate([email(JEANNE), account("users:2")])
+    assert "2" not in str(refused.value) and JEANNE not in str(refused.value)
+
+
+def test_an_account_that_is_gone_still_leads_to_the_rows_that_name_it(house: House) -> None:
+    assert house.counts(account("users:99")) == {"mails": 1}
+    assert house.counts(account("users:98")) == {}
+
+
+@pytest.mark.parametrize("key", ["users:abc", "users:99999999999999999999", "leads:1"])
+def test_an_account_that_no_key_is_written_like_is_refused_without_its_text(house: House, key: str) -> None:
+    with pytest.raises(IdentifierRefused) as refused:
+        house.finder.locate([account(key)])
+    assert key.partition(":")[2] not in str(refused.value)
+
+
+DRIFT = {
+    "a table that is gone": "DROP TABLE app.mails",
+    "a column that is gone": "ALTER TABLE app.mails DROP COLUMN recipient",
+    "a column that nobody classified": "ALTER TABLE app.mails ADD COLUMN phone text",
+}
+
+
+@pytest.mark.parametrize("change", DRIFT.values(), ids=list(DRIFT))
+def test_a_catalog_that_is_not_the_database_stops_it_by_name(house: House, change: str) -> None:
+    house.sql(change)
+    with pytest.raises(Drifted, match=r"app\.mails"):
+        house.finder.locate([email(JEANNE)])
+
+
+@pytest.mark.parametrize("change", list(DRIFT.values())[:2], ids=list(DRIFT)[:2])
+def test_what_goes_after_the_statements_were_made_stops_it_too(house: House, change: str) -> None:
+    house.finder.compiled()
+    house.sql(change)
+    with pytest.raises(LetheError) as refused:
+        house.rows(email(JEANNE))
+    assert JEANNE not in str(refused.value)
+
+
+def test_a_step_without_an_index_is_named_when_its_table_is_large(house: House) -> None:
+    assert slow_steps(house.finder.compiled(), house.finder.workspace) == ()
+    house.sql("INSERT INTO app.mails SELECT g, g, NULL, 'm' || g || '@example.org' FROM generate_series(100, 20100) g", "ANALYZE app.mails")
+    finder = Finder(house.finder.workspace)
+    found = {(s.dataset, s.columns) for s in slow_steps(finder.compiled(), finder.workspace)}
+    assert found == {("mails", ("user_id",)), ("mails", ("lead_id",)), ("mails", ("recipient",))}
+    house.sql(
+        "CREATE INDEX ON app.mails (lower(btrim(normalize(recipient, NFC))))",
+        "CREATE INDEX ON app.mails (user_id)",
+        "CREATE INDEX ON app.mails (lead_id)",
+    )
+    assert slow_steps(Finder(house.finder.workspace).compiled(), finder.workspace) == ()
+
+
+def test_nobody_stands_in_a_statement(house: House) -> None:
+    (asked,) = house.finder.compiled().asked
+    whole = " ".join(
+        [asked.small, asked.counts, *asked.streams.values(), *asked.who.values(), *asked.by_key.values(), *asked.forwards.values()]
+    )
+    assert "jeanne" not in whole.lower() and "%(addresses)s" in whole
