@@ -58,8 +58,27 @@ def _store(store: Store, on: date) -> Iterator[CheckFinding]:
         )
 
 
+def _about(name: str, table: Table) -> Iterator[CheckFinding]:
+    """Whom a group of columns is about is told by a relation of that name, or by an address in the group."""
+    for label in dict.fromkeys(c.about for c in table.columns.values() if c.about is not None):
+        group = [c for c in table.columns.values() if c.about == label]
+        if label not in table.relations and not any(c.category == "user.contact.email" for c in group):
+            yield _finding(
+                "name not known",
+                f"{name} about {label}",
+                "It is no relation of the table, and no column of the group is an address: whom it is about cannot be told.",
+                "Name a relation, or put the column with the address (user.contact.email) into the group.",
+            )
+
+
 def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
     yield from _columns(table, f"{name} key", table.key)
+    yield from _columns(table, f"{name} portable", table.portable)
+    if table.calendar is not None:
+        yield from _columns(table, f"{name} calendar", [c for c in table.calendar.model_dump().values() if c])
+    if table.files is not None:
+        yield from _columns(table, f"{name} files", [c for c in (table.files.name, table.files.media_type) if c])
+    yield from _about(name, table)
     if table.partition_of is not None and table.partition_of not in store.tables:
         yield _finding("name not known", f"{name} partition_of", "It is no dataset of this store.", "Name one of its tables.")
     for relation_id, relation in table.relations.items():

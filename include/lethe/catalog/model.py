@@ -109,6 +109,16 @@ class Files(Frozen):
     media_type: Identifier | None = Field(default=None, description="The column with its media type, such as application/pdf.")
 
 
+class CalendarColumns(Frozen):
+    """The columns of a table whose rows are appointments."""
+
+    starts: Identifier
+    ends: Identifier | None = None
+    title: Identifier | None = None
+    place: Identifier | None = None
+    notes: Identifier | None = None
+
+
 class Table(Frozen):
     """A table of a relational store, as one dataset."""
 
@@ -125,6 +135,7 @@ class Table(Frozen):
     persons: tuple[Path, ...] = Field(default=(), description="How a row leads to persons; an empty path when the row is one.")
     columns: dict[Identifier, Column]
     files: Files | None = None
+    calendar: CalendarColumns | None = Field(default=None, description="Its rows are appointments: they are exported as iCalendar too.")
     portable: tuple[Identifier, ...] = Field(
         default=(),
         description="Columns of the copy of GDPR Article 20: what the person gave, or what was observed of them, under consent or contract.",
