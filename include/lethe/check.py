@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lethe import settings
 from lethe.catalog.check import check_catalog
+from lethe.catalog.disclosure import FILE, check_disclosure, load_disclosure, no_disclosure
 from lethe.catalog.drift import drift
 from lethe.catalog.model import Store
 from lethe.errors import LetheError, Unreachable
@@ -55,6 +56,10 @@ def check(workspace: Workspace, *, on: date) -> Checked:
     for version in _from(workspace, policy):
         found += check_text(version, read_text(workspace.folder / version.version, version))
     found += check_catalog(workspace.catalog, policy, on=on)
+    if (workspace.folder / FILE).exists():
+        found += check_disclosure(load_disclosure(workspace.folder), workspace.catalog, policy)
+    else:
+        found.append(no_disclosure())
     unchecked: list[Unchecked] = []
     for store in workspace.catalog.stores:
         try:

@@ -22,6 +22,7 @@ Kind = Literal[
     "key is not unique",
     "kind of clock",
     "name not known",
+    "not disclosed",
     "objects outside prefixes",
     "path leads nowhere",
     "path without index",
