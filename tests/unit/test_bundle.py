@@ -203,8 +203,8 @@ def test_appointments_are_a_calendar_for_the_tenant_that_instructs_only() -> Non
 
 NAMES = {
     "../../x": "x", "/etc/passwd": "passwd", "C:\\Users\\a.txt": "a.txt", "..": "file", "": "file", ".bashrc": "bashrc", "CON.txt": "_CON.txt", "nul": "_nul",
-    "a\x00b\n.pdf": "a_b_.pdf", "facture n\u00b0 1.pdf": "facture_n__1.pdf", "\u202egnp.exe": "gnp.exe",
-    "\u00e9te\u0301.jpg": "\u00e9t\u00e9.jpg", "=cmd|'x'.csv": "cmd__x_.csv",
+    "a\x00b\n.pdf": "a_b.pdf", "facture n\u00b0 1.pdf": "facture_n__1.pdf", "\u202egnp.exe": "gnp.exe",
+    "\u00e9te\u0301.jpg": "\u00e9t\u00e9.jpg", "=cmd|'x'.csv": "cmd__x.csv",
 }  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def _text(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
     try:
         with opened.open(info) as entry:
             return entry.read(LARGEST_TAG).decode(errors="replace")
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError):
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error):
         return ""
 
 
