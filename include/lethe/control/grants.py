@@ -34,6 +34,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "requests": "SELECT, INSERT, UPDATE",
         "request_identifiers": "SELECT, INSERT, DELETE",
         "request_decisions": "SELECT, INSERT",
+        "request_intake": "SELECT, INSERT, UPDATE",
     },
     ARCHIVIST: {
         "archive_objects": "SELECT",

@@ -36,7 +36,7 @@ from lethe.control.requests import (
     update_state,
     wrapped_key_of,
 )
-from lethe.deadlines import PARIS, request_due
+from lethe.deadlines import PARIS, RequestDue, request_due
 from lethe.errors import RequestRefused
 from lethe.evidence.ledger import append
 from lethe.evidence.record import keyed_digest
@@ -92,22 +92,27 @@ def open_request(
     """
     at = at or now()
     received_at = received_at or at
-    chosen_kind, chosen_channel = _choice(RequestKind, kind, "kind"), _choice(RequestChannel, channel, "channel")
-    chosen_language = _choice(Language, language, "language")
-    _check_login(by)
-    _check_whom(chosen_kind, tenant, identifiers)
-    due = request_due(received_at, zone=zone, alsace_moselle=alsace_moselle)
-    if received_at > at:
-        raise RequestRefused("A request cannot have come in later than now.", fix="Give the instant at which it came in.")
+    due = check_request(
+        identifiers,
+        kind=kind,
+        channel=channel,
+        language=language,
+        tenant=tenant,
+        received_at=received_at,
+        at=at,
+        zone=zone,
+        alsace_moselle=alsace_moselle,
+    )
+    check_login(by)
     digests = [bytes.fromhex(keyed_digest(digest_key, i.kind, i.normal)) for i in identifiers]
     opening_gate(connection)
     same = open_with(connection, digests)
     for _ in range(_TRIES):
         request = Request(
             id=f"R-{due.received_on.year}-{''.join(secrets.choice(_CROCKFORD) for _ in range(8))}",
-            kind=chosen_kind,
-            channel=chosen_channel,
-            language=chosen_language,
+            kind=RequestKind(kind),
+            channel=RequestChannel(channel),
+            language=Language(language),
             received_at=received_at,
             identity=IdentityLevel.CLAIMED if identifiers else IdentityLevel.NONE,
             state=RequestState.RECEIVED,
@@ -134,6 +139,28 @@ def open_request(
     return Opened(request=request, same_person=same)
 
 
+def check_request(
+    identifiers: Sequence[Identifier],
+    *,
+    kind: str,
+    channel: str,
+    language: str,
+    tenant: str | None,
+    received_at: datetime,
+    at: datetime,
+    zone: str = PARIS,
+    alsace_moselle: bool = False,
+) -> RequestDue:
+    """When a request is due that may be opened so. Stores nothing. Raises RequestRefused, DeadlineUnknown."""
+    _choice(RequestChannel, channel, "channel")
+    _choice(Language, language, "language")
+    _check_whom(_choice(RequestKind, kind, "kind"), tenant, identifiers)
+    due = request_due(received_at, zone=zone, alsace_moselle=alsace_moselle)
+    if received_at > at:
+        raise RequestRefused("A request cannot have come in later than now.", fix="Give the instant at which it came in.")
+    return due
+
+
 def show(connection: Connection, request_id: str) -> tuple[Request, tuple[Decision, ...]]:
     """A request and the decisions on it, without identifiers. Raises UnknownName."""
     return request_of(connection, request_id), decisions_of(connection, request_id)
@@ -144,7 +171,7 @@ def show_identifiers(engine: Engine, request_id: str, *, by: str, request_key: b
 
     Raises UnknownName, RequestRefused when their key is destroyed or `by` is no login, Unopenable.
     """
-    _check_login(by)
+    check_login(by)
     with engine.begin() as connection:
         request = request_of(connection, request_id)
         _refuse_destroyed(request)
@@ -168,10 +195,12 @@ def decide_identity(
     reason: str,
     by: str,
     channel: str = "credentials",
+    proofs: int | None = None,
     at: datetime | None = None,
 ) -> Request:
     """Says who asks is known, is not, or that more is needed: `decision` and `reason` of REASONS. The row is locked while it is decided.
 
+    `proofs`: how many proofs lay there, for the evidence; None when that is not known. `identity.decide` deletes them, and is what to call.
     Raises RequestRefused when it was decided before, its state does not allow it or a choice is none; UnknownName.
     """
     at = at or now()
@@ -182,7 +211,7 @@ def decide_identity(
         raise RequestRefused(f"That is no reason to {decision}.", fix=f"Choose one of: {', '.join(sorted(reasons))}.")
     if channel not in {"credentials", "airflow"}:
         raise RequestRefused("That is no channel of a decision.", fix="Choose credentials or airflow.")
-    _check_login(by)
+    check_login(by)
     request = request_of(connection, request_id, lock=True)
     _check_turn(request, state)
     if reason == "no_identity_needed" and request.kind != RequestKind.PROCESSOR_LIST:
@@ -192,7 +221,7 @@ def decide_identity(
     insert_decision(connection, request.id, Decision(at=at, by=by, decision=decision, reason=reason, channel=channel))
     decided = update_state(connection, request, state, identity=identity, at=at)
     body = {"request": request.id, "by": by, "decision": decision, "reason": reason, "channel": channel}
-    body |= {"from": request.state.value, "to": state.value, "identity": identity.value}
+    body |= {"from": request.state.value, "to": state.value, "identity": identity.value, "proofs": proofs}
     append(connection, "request.decided", body, run=request.id, at=at)
     return decided
 
@@ -200,7 +229,7 @@ def decide_identity(
 def move_on(connection: Connection, request_id: str, state: RequestState, *, by: str, at: datetime | None = None) -> Request:
     """Takes a request to a state that no decision leads to: waiting, located, answered, closed. Raises RequestRefused, UnknownName."""
     at = at or now()
-    _check_login(by)
+    check_login(by)
     request = request_of(connection, request_id, lock=True)
     if state in {decided for decided, _ in REASONS.values()}:
         raise RequestRefused("Only a decision leads to that state.", fix="`lethe request decide` records one.")
@@ -214,7 +243,7 @@ def move_on(connection: Connection, request_id: str, state: RequestState, *, by:
 def destroy_keys(connection: Connection, request_id: str, *, by: str, at: datetime | None = None) -> Request:
     """Destroys the key of a closed request, and its identifiers and digests. Raises RequestRefused when it is open or done; UnknownName."""
     at = at or now()
-    _check_login(by)
+    check_login(by)
     request = request_of(connection, request_id, lock=True)
     _refuse_destroyed(request)
     if request.state != RequestState.CLOSED:
@@ -230,7 +259,8 @@ def _choice(choices: type[Choice], text: str, what: str) -> Choice:
     return choices(text)
 
 
-def _check_login(name: str) -> None:
+def check_login(name: str) -> None:
+    """Raises RequestRefused, without the name, when it is no login."""
     if not _LOGIN.fullmatch(name):
         raise RequestRefused("Who acts on a request is named by a login.", fix="Give a login such as j.dupont, not an address.")
 

@@ -293,3 +293,22 @@ CREATE TABLE lethe.request_decisions (
 CREATE INDEX request_decisions_request ON lethe.request_decisions (request);
 
 COMMENT ON COLUMN lethe.request_decisions.by IS 'a login, never an address';
+
+CREATE TABLE lethe.request_intake (
+    file BYTEA NOT NULL,
+    state TEXT NOT NULL CHECK (state in ('opened','refused')),
+    requests JSONB DEFAULT '[]' NOT NULL,
+    problem TEXT,
+    entry INTEGER,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (file),
+    CONSTRAINT a_refused_file_has_its_problem CHECK ((state = 'refused') = (problem is not null))
+);
+
+COMMENT ON COLUMN lethe.request_intake.file IS 'keyed digest of bucket, key and version (etag and instant where it has none)';
+
+COMMENT ON COLUMN lethe.request_intake.requests IS 'ids of the requests opened from it, in its order';
+
+COMMENT ON COLUMN lethe.request_intake.problem IS 'of a refused one: what is wrong, without a word of what stands there';
+
+COMMENT ON COLUMN lethe.request_intake.entry IS 'of a refused one: which entry, from 1; NULL when it is the file';

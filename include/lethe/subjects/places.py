@@ -1,0 +1,67 @@
+"""Where what requests bring and get lies: the datasets of a category, by which Lethe knows them; a company names them as it likes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lethe.archive.bucket import ArchiveBucket
+from lethe.archive.posture import ENCRYPTIONS
+from lethe.errors import RequestRefused, UnknownName
+from lethe.stores.s3.listing import folder
+from lethe.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+PROOFS, INTAKE = "identity-proofs", "intake-files"
+"""The categories of proofs of identity and of files of requests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A prefix of a bucket. `encryption` and `kms_key` are what its connection asks for to write."""
+
+    dataset: str
+    bucket: str
+    prefix: str
+    client: S3Client = field(repr=False)
+    encryption: str | None
+    kms_key: str | None
+
+    def writing(self) -> ArchiveBucket:
+        """The bucket as one puts what is encrypted there. RequestRefused when no encryption that is known is asked for."""
+        if self.encryption not in ENCRYPTIONS:
+            raise RequestRefused(
+                f"Dataset {self.dataset} is asked for no encryption that is known: a proof of identity is encrypted at rest.",
+                fix=f"Set `encryption` in the extra of its connection to one of {', '.join(ENCRYPTIONS)}.",
+            )
+        return ArchiveBucket(self.client, self.bucket, encryption=self.encryption, kms_key=self.kms_key)
+
+
+def places(workspace: Workspace, category: str) -> tuple[Place, ...]:
+    """The prefixes of that category, in the order of the catalog; none where a company takes no such files. Asks the stores nothing.
+
+    Raises Unreachable when a connection is not set.
+    """
+    return tuple(
+        Place(
+            dataset=name,
+            bucket=prefix.bucket,
+            prefix=folder(prefix.prefix),
+            client=workspace.s3(store.connection),
+            encryption=(extra := workspace.connections(store.connection).extra).get("encryption") or None,
+            kms_key=extra.get("kms_key_id") or None,
+        )
+        for store in workspace.catalog.stores
+        for name, prefix in store.prefixes.items()
+        if prefix.category == category
+    )
+
+
+def place(workspace: Workspace, category: str) -> Place:
+    """The first of them, where one puts something. UnknownName when there is none."""
+    found = places(workspace, category)
+    if not found:
+        raise UnknownName(f"The catalog has no dataset of category {category}.", fix="Add a prefix with it to a store of kind s3.")
+    return found[0]
