@@ -140,6 +140,10 @@ class RequestRefused(LetheError):
     """A request of a person cannot be opened, decided or read like that: what it says would not be what happened."""
 
 
+class ProofNotNeeded(RequestRefused):
+    """A proof of identity came after the decision: keeping it would keep what the policy says is gone."""
+
+
 class IntakeRefused(LetheError):
     """A file of requests was not taken, none of it: some person's request would be missing, or another's. `entry` is counted from 1."""
 

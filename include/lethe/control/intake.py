@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
 from lethe.control.tables import request_intake
@@ -64,4 +64,4 @@ def refuse_file(connection: Connection, file: bytes, *, problem: str, entry: int
         set_={"problem": problem, "entry": entry, "at": at},
         where=(request_intake.c.state == FileState.REFUSED.value) & ~known,
     )
-    return connection.execute(again.returning(func.true())).one_or_none() is not None
+    return connection.execute(again.returning(request_intake.c.state)).one_or_none() is not None

@@ -220,7 +220,7 @@ def decide_identity(
     identity = IdentityLevel.VERIFIED if verified else request.identity
     insert_decision(connection, request.id, Decision(at=at, by=by, decision=decision, reason=reason, channel=channel))
     decided = update_state(connection, request, state, identity=identity, at=at)
-    body = {"request": request.id, "by": by, "decision": decision, "reason": reason, "channel": channel}
+    body: dict[str, object] = {"request": request.id, "by": by, "decision": decision, "reason": reason, "channel": channel}
     body |= {"from": request.state.value, "to": state.value, "identity": identity.value, "proofs": proofs}
     append(connection, "request.decided", body, run=request.id, at=at)
     return decided

@@ -144,4 +144,6 @@ def _from_csv(text: str) -> Iterator[list[tuple[str, object]]]:
                 raise IntakeRefused("A row has not as many fields as the first one.", fix="Quote what has a comma in it.", entry=number)
             yield list(zip(header, row, strict=True))
     except csv.Error:
-        raise IntakeRefused("The file is not CSV.", fix="Quote what has a comma, a quote or a line break in it.", entry=number + 1) from None
+        raise IntakeRefused(
+            "The file is not CSV.", fix="Quote what has a comma, a quote or a line break in it.", entry=number + 1
+        ) from None
