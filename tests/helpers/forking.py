@@ -9,7 +9,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-_PRELOADED = ["helpers.purge_once", "helpers.archive_once", "helpers.filing", "helpers.shelf", "helpers.expiring", "helpers.intake", "helpers.warm_client"]
+_PRELOADED = [
+    "helpers.purge_once",
+    "helpers.archive_once",
+    "helpers.filing",
+    "helpers.shelf",
+    "helpers.expiring",
+    "helpers.intake",
+    "helpers.warm_client",
+]
 """All of them, whoever comes first: a fork server imports once, when it starts, and a test process has one."""
 
 

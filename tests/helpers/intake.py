@@ -18,6 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from demo.buckets import ensure_bucket
+from helpers.archive_store import KMS_KEY
 from helpers.control import DIGEST_KEY, ControlDatabase
 from lethe.connections import Connection
 from lethe.evidence.ledger import records
@@ -96,7 +97,9 @@ def box_of(
     catalog = yaml.safe_load(file.read_text())
     catalog["prefixes"]["intake_files"]["bucket"], catalog["prefixes"]["identity_proofs"]["bucket"] = box.intake, box.proofs
     file.write_text(yaml.safe_dump(catalog, sort_keys=False))
-    more = {"encryption": encryption} if encryption else {}
+    more = (
+        {"encryption": encryption, "kms_key_id": KMS_KEY} if encryption == "aws:kms" else {"encryption": encryption} if encryption else {}
+    )
     extra = {"endpoint_url": seen_at or endpoint, "region_name": "us-east-1", **more}
     variable = json.dumps({"conn_type": "aws", "login": keys[0], "password": keys[1], "extra": extra})
     patch.setenv("AIRFLOW_CONN_REQUESTS_S3", variable)

@@ -44,7 +44,9 @@ def intake(
     else:
         say(f"{taken.files} files taken, {len(taken.requests)} requests opened{': ' if taken.requests else '.'}{', '.join(taken.requests)}")
         if taken.refused or taken.kept:
-            say(f"{taken.refused} files refused, {taken.kept} not deleted: `lethe request intake --list` names them.")
+            say(f"{taken.refused} files refused, {len(taken.kept)} not deleted: `lethe request intake --list` names them.")
+        for problem in sorted(set(taken.kept)):
+            say(problem)
     if taken.refused or taken.kept:
         raise typer.Exit(1)
 

@@ -43,12 +43,12 @@ _OF_ONE_FILE = (ObjectErrors, NotArchivable, ArchiveDiffers, StoreFull)
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """What a run did. `files` were opened, into `requests`; `refused` stay; `kept` were opened and could not be deleted, now or earlier."""
+    """What a run did. `files` were opened, into `requests`; `refused` stay; `kept` were opened, now or earlier, and not deleted: why, for each."""
 
     requests: tuple[str, ...]
     files: int
     refused: int
-    kept: int
+    kept: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,24 +69,22 @@ def take_files(workspace: Workspace, *, by: str, at: datetime | None = None) -> 
     """
     at = at or now()
     check_login(by)
-    opened: list[str] = []
-    files = refused = kept = 0
+    refused = 0
+    kept: list[str] = []
     run = _Run(workspace, by, at)
     for where in places(workspace, INTAKE):
         for found in lying(where):
             if not found.key.lower().endswith(SUFFIXES):
                 continue
             try:
-                ids = run.take(found)
+                run.take(found)
             except IntakeRefused as wrong:
                 run.refuse(found, wrong)
                 refused += 1
-            except _OF_ONE_FILE:
-                kept += 1
-            else:
-                files += ids is not None
-                opened += ids or ()
-    return Taken(requests=tuple(opened), files=files, refused=refused, kept=kept)
+            except _OF_ONE_FILE as left:
+                kept.append(left.problem)
+    requests = tuple(request for ids in run.opened for request in ids)
+    return Taken(requests=requests, files=len(run.opened), refused=refused, kept=tuple(kept))
 
 
 def list_files(workspace: Workspace) -> tuple[Waiting, ...]:
@@ -112,6 +110,7 @@ class _Run:
     def __init__(self, workspace: Workspace, by: str, at: datetime) -> None:
         secret = workspace.connections(settings.CONTROL)
         self.workspace, self.by, self.at = workspace, by, at
+        self.opened: list[tuple[str, ...]] = []
         self.digest_key, self.request_key = settings.digest_key(secret), settings.request_key(secret)
         self.datasets = {i for store in workspace.catalog.stores for i in store.identities}
         self.fold_local, self.alsace_moselle = settings.fold_local_part(), settings.alsace_moselle()
@@ -121,17 +120,17 @@ class _Run:
         """By what a file is remembered."""
         return bytes.fromhex(keyed_digest(self.digest_key, "intake", found.place.bucket, found.key, found.version))
 
-    def take(self, found: Lying) -> tuple[str, ...] | None:
-        """The requests that were opened from a file; None when they had been before, or it is gone. Raises IntakeRefused, ObjectErrors."""
+    def take(self, found: Lying) -> None:
+        """Opens the requests of a file, unless they were opened before, and deletes it. Raises IntakeRefused, and _OF_ONE_FILE."""
         file = self.digest(found)
         with self.workspace.control.connect() as connection:
             known = file_of(connection, file)
         body = read(found, LARGEST)
         if body is None:
-            return None
+            return
         if known is not None and known.state is FileState.OPENED:
             self._finish(found, file, known, self._again(found, body))
-            return None
+            return
         entries = self._read(found, body)
         with_proofs = {e.proof: self._proof(found, e.proof, n) for n, e in enumerate(entries, start=1) if e.proof is not None}
         point("intake.open.before")
@@ -144,9 +143,10 @@ class _Run:
                 append(connection, "intake.opened", opened, at=self.at)
             made = file_of(connection, file)
         point("intake.open.after")
+        if mine:
+            self.opened.append(ids)
         if made is not None:
             self._finish(found, file, made, entries)
-        return ids if mine else None
 
     def refuse(self, found: Lying, wrong: IntakeRefused) -> None:
         """Puts on record, once for each version of a file, that it was refused and why; never what stands in it."""
