@@ -4,9 +4,10 @@
 **This DAG deletes nothing.** A hold keeps rows that are due: in the databases and buckets, and in the archive past its expiry. It is the same hold as that of
 `lethe hold add`, on record in the ledger, and it is accepted once the batches that run now are over; every later one obeys it.
 
-A tenant is a number, a UUID or a keyed digest, a person a keyed digest: `lethe hold digest users:123` (or `tenants:7`) prints it. Never a name, a telephone number or an
-address: the form refuses what is written otherwise, and so does the task. Airflow keeps nothing of what the form refused. It keeps what a run was given as long as the
-run, so whoever starts one through the API with fields that no form has leaves them there until `airflow-clean`: the task refuses them, and cannot take them back.
+A tenant is a number, a UUID or a keyed digest, a person a keyed digest: `lethe hold digest users:123` (or `tenants:7`) prints it. A person may also be the id of a
+request (`R-2026-7K3M9QWX`) that gives one account; that it was read for this is on record. Never a name, a telephone number or an address: the form refuses what is
+written otherwise, and so does the task. Airflow keeps nothing of what the form refused. It keeps what a run was given as long as the run, so whoever starts one through
+the API with fields that no form has leaves them there until `airflow-clean`: the task refuses them, and cannot take them back.
 
 Somebody with accounts at two tenants has two keys, and two digests: add a hold for each. The ledger names the owner, and the user of Airflow who started the run.
 

@@ -6,10 +6,10 @@ Nothing but the request's id is typed or kept in Airflow, never an address or a 
 
 | task | what it does | when it is red |
 | --- | --- | --- |
-| `check` | looks whether each request is there and is to be answered by a bundle | an unknown id, a request of another kind, one that was answered or refused |
-| `identity` | passes a request whose identity is accepted; waits here for a named person otherwise | never: refused, asked for more or no answer skips the request |
-| `export` | finds the person in every store and in the archive, writes the bundle, stores it encrypted | a table is missing, the match is ambiguous, a file is missing, a store did not answer |
-| `verify` | reads the bundle back and counts the person's rows anew: nothing missing, nobody else's | the counts differ, or could not be had: that bundle is deleted, and not given out |
+| `check` | looks whether each request is there and is to be answered by a bundle | an unknown id, another kind, answered or refused already |
+| `identity` | passes a request whose identity is accepted; waits here for a named person otherwise | never: refused, asked for more or no answer skips it |
+| `export` | finds the person in every store and in the archive, stores the bundle encrypted | a table or file is missing, the match is ambiguous, a store is away |
+| `verify` | reads the bundle back, counts the person's rows anew: nothing missing, nobody else's | the counts differ or cannot be had: that bundle is deleted |
 | `answer` | sends the link to the person and the forwards to tenants, each once | the mail server is down or refuses, or a task before it failed |
 
 #### When it is red

@@ -7,6 +7,8 @@ from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError
+
 from lethe import settings
 from lethe.catalog.check import check_catalog
 from lethe.catalog.disclosure import FILE, check_disclosure, load_disclosure, no_disclosure
@@ -18,6 +20,8 @@ from lethe.frozen import Frozen
 from lethe.policy.check import check_text
 from lethe.policy.load import read_text
 from lethe.policy.model import PolicyVersion
+from lethe.subjects.places import PROOFS, places
+from lethe.subjects.proofs import left_proofs
 from lethe.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -68,6 +72,12 @@ def check(workspace: Workspace, *, on: date) -> Checked:
             unchecked.append(Unchecked(store=store.id, problem=error.problem, fix=error.fix))
             if _unset(workspace, store):
                 found.append(CheckFinding(kind="store unknown", where=store.id, problem=error.problem, fix=error.fix, stops=True))
+    try:
+        found += _proofs(workspace)
+    except (LetheError, DBAPIError) as error:
+        problem = error.problem if isinstance(error, LetheError) else f"lethe_db does not answer ({type(error.orig).__name__})."
+        fix = error.fix if isinstance(error, LetheError) else "Start it, or look at connection lethe_db."
+        unchecked.append(Unchecked(store=PROOFS, problem=problem, fix=fix))
     return Checked(
         policy=policy.version,
         stores=tuple(s.id for s in workspace.catalog.stores),
@@ -81,6 +91,20 @@ def check_store(workspace: Workspace, store: Store) -> list[CheckFinding]:
     if store.kind == "postgresql":
         return drift(store, workspace.live(store))
     return list(_buckets(workspace, store))
+
+
+def _proofs(workspace: Workspace) -> Iterator[CheckFinding]:
+    """Proofs of identity that lie there though it is decided who asked, or for no request. Raises Unreachable, Uncountable."""
+    if not places(workspace, PROOFS):
+        return
+    left = left_proofs(workspace)
+    if left.decided or left.unknown:
+        yield CheckFinding(
+            kind="proof of a decided request",
+            where=PROOFS,
+            problem=f"{left.decided + left.unknown} entries lie there, {left.unknown} of them for no request: the decision should have taken them.",
+            fix="Run the DAG `request_intake`; look for an object lock or a bucket policy when it does not help.",
+        )
 
 
 def _from(workspace: Workspace, policy: PolicyVersion) -> list[PolicyVersion]:

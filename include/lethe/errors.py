@@ -140,6 +140,22 @@ class RequestRefused(LetheError):
     """A request of a person cannot be opened, decided or read like that: what it says would not be what happened."""
 
 
+class ProofNotNeeded(RequestRefused):
+    """A proof of identity came after the decision: keeping it would keep what the policy says is gone."""
+
+
+class IntakeRefused(LetheError):
+    """A file of requests was not taken, none of it: some person's request would be missing, or another's. `entry` is counted from 1."""
+
+    def __init__(self, problem: str, *, fix: str = "", entry: int | None = None) -> None:
+        self.entry = entry
+        super().__init__(problem, fix=fix)
+
+
+class IntakeUnfinished(LetheError):
+    """Files of requests, or proofs of decided requests, still lie where they should be gone."""
+
+
 class Unopenable(LetheError):
     """Sealed identifiers do not open: with another key, or after damage, nothing may be said about whom they name."""
 

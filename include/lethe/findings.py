@@ -27,6 +27,7 @@ Kind = Literal[
     "path leads nowhere",
     "path without index",
     "personal column not covered",
+    "proof of a decided request",
     "purpose not known",
     "quote not in text",
     "relation not mapped",

@@ -57,15 +57,29 @@ def request_key(connection: Connection) -> bytes:
 
 def fold_local_part() -> bool:
     """Whether case before the @ of an address does not matter: `LETHE_FOLD_LOCAL_PART`, yes unless it says no. Raises UnknownName."""
-    said = os.environ.get("LETHE_FOLD_LOCAL_PART") or "yes"
-    if said not in {"yes", "no"}:
-        raise UnknownName("LETHE_FOLD_LOCAL_PART is neither yes nor no.", fix="Write yes or no, or leave it out.")
-    return said == "yes"
+    return _yes("LETHE_FOLD_LOCAL_PART", default="yes")
 
 
 def approvers() -> tuple[str, ...]:
     """Who may answer a waiting plan in Airflow's UI: the user ids of `LETHE_APPROVERS`, with commas between. Empty: whoever may edit runs."""
     return tuple(name.strip() for name in os.environ.get("LETHE_APPROVERS", "").split(",") if name.strip())
+
+
+def identity_deciders() -> tuple[str, ...]:
+    """Who may decide in Airflow's UI who asks: the user ids of `LETHE_IDENTITY_DECIDERS`, as for `approvers`."""
+    return tuple(name.strip() for name in os.environ.get("LETHE_IDENTITY_DECIDERS", "").split(",") if name.strip())
+
+
+def alsace_moselle() -> bool:
+    """Whether Good Friday and 26 December are holidays here: `LETHE_ALSACE_MOSELLE`, no unless it says yes. Raises UnknownName."""
+    return _yes("LETHE_ALSACE_MOSELLE", default="no")
+
+
+def _yes(variable: str, *, default: str) -> bool:
+    said = os.environ.get(variable) or default
+    if said not in {"yes", "no"}:
+        raise UnknownName(f"{variable} is neither yes nor no.", fix="Write yes or no, or leave it out.")
+    return said == "yes"
 
 
 def catalog_dir(policies: Path) -> Path:

@@ -24,7 +24,7 @@ from demo.postgres import PostgresServer, free_port
 from helpers.control import ControlDatabase, control_database
 from helpers.shelf import STEP, Shelf, process, shelf
 from helpers.wire import Fault, Kind, Wire, wire_to
-from lethe.purge.faults import ARCHIVE_POINTS, EXPIRY_POINTS, FILE_POINTS, OBJECT_POINTS, POINTS, ROW_POINTS
+from lethe.purge.faults import ARCHIVE_POINTS, EXPIRY_POINTS, FILE_POINTS, INTAKE_POINTS, OBJECT_POINTS, POINTS, ROW_POINTS
 
 SEED = int(os.environ.get("LETHE_FAULTS_SEED", "20261123"))
 ROUNDS = int(os.environ.get("LETHE_FAULTS_ROUNDS", "1"))
@@ -105,7 +105,7 @@ def until_it_ends(made: Shelf, folder: Path, code: int | None, totals: dict[str,
 
 
 def test_each_purge_has_its_points_and_together_they_are_all() -> None:
-    purges = [set(found) for found in (ROW_POINTS, OBJECT_POINTS, ARCHIVE_POINTS, FILE_POINTS, EXPIRY_POINTS)]
+    purges = [set(found) for found in (ROW_POINTS, OBJECT_POINTS, ARCHIVE_POINTS, FILE_POINTS, EXPIRY_POINTS, INTAKE_POINTS)]
     assert set(POINTS) == set().union(*purges)
     assert all(name.startswith("lease.") for one, other in combinations(purges, 2) for name in one & other)
 

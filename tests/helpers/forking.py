@@ -17,6 +17,7 @@ _PRELOADED = [
     "helpers.expiring",
     "helpers.warm_client",
     "helpers.mailing",
+    "helpers.intake",
 ]
 """All of them, whoever comes first: a fork server imports once, when it starts, and a test process has one."""
 

@@ -25,16 +25,19 @@ from lethe.archive import manifests
 from lethe.archive.finding import held_rows, holding, may_hold, named
 from lethe.archive.model import Manifest
 from lethe.control.holds import active_scopes
-from lethe.errors import AuditFailed, HoldRefused
+from lethe.errors import AuditFailed, HoldRefused, UnknownName
 from lethe.evidence.record import keyed_digest
 from lethe.plan.model import HoldScope
 from lethe.retention import audit
 from lethe.stores.postgres.count import snapshot
 from lethe.stores.postgres.everyone import naming
 from lethe.stores.postgres.kept import kept_rows
+from lethe.subjects.identifiers import identifier
+from lethe.subjects.requests import decide_identity, open_request
 from lethe.verify.kept import Holder
 from lethe.verify.kept import kept_rows as judged
 
+KEY = bytes(range(32))
 WHO = ("--reason", "litigation", "--review-on", "2099-01-01", "--owner", "j.dupont")
 GONE, LIVING = PEOPLE // 2 - 1, PEOPLE - 1  # a person whom only the archive has, and one whom only the table has
 
@@ -194,6 +197,55 @@ def test_the_form_names_a_person_by_digest_whether_living_or_archived(office: Of
         ["users", f"digest:{digest_of(GONE)}"],
     ]
     assert [r["owner"] for r in office.evidence("hold.added")] == ["admin", "admin"]
+
+
+def asked(office: Office, patch: pytest.MonkeyPatch, *identifiers: tuple[str, str], **changes: Any) -> str:
+    """The id of a request that gives these identifiers."""
+    patch.setenv("LETHE_REQUEST_KEY", KEY.hex())
+    given = [identifier(kind, value, datasets={"users"}) for kind, value in identifiers]
+    with office.company.world.control.runtime.begin() as connection:
+        made = open_request(
+            connection, given, kind="access", channel="email", language="fr", by="j.dupont", request_key=KEY, digest_key=DIGEST_KEY
+        )
+        for decision, reason in changes.items():
+            decide_identity(connection, made.request.id, decision=decision, reason=reason, by="a.martin")
+    return made.request.id
+
+
+def test_a_request_with_one_account_names_its_person_whether_living_or_archived(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    mail = ("email", "jeanne.martin@example.org")
+    living = asked(office, monkeypatch, mail, ("account", f"users:{LIVING}"))
+    by_request = run({**FORM, "person": living, "owner": "j.dupont"})
+    by_digest = run({**FORM, "person": digest_of(LIVING)})
+    assert {k: v for k, v in by_request.items() if k != "hold"} == {k: v for k, v in by_digest.items() if k != "hold"}
+    gone = asked(office, monkeypatch, ("account", f"users:{GONE}"), accept="signed_in")
+    assert office.told("hold", "add", "--person", gone, *WHO)["archived"]["objects"] == 1
+    scopes = [h["scope"]["person"] for h in office.told("hold", "list")["holds"]]
+    assert scopes == [["users", str(LIVING)], ["users", str(LIVING)], ["users", str(GONE)]]
+    assert [(r["request"], r["by"]) for r in office.evidence("request.identifiers_read")] == [(living, "j.dupont"), (gone, "j.dupont")]
+    assert office.told("verify")["sound"]
+
+
+def test_a_request_that_names_nobody_or_several_or_is_over_holds_nothing_and_is_not_opened(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = ("account", f"users:{LIVING}")
+    for request, says in (
+        (asked(office, monkeypatch, ("email", "jeanne.martin@example.org")), "no accounts"),
+        (asked(office, monkeypatch, account, ("account", f"users:{GONE}")), "2 accounts"),
+        (asked(office, monkeypatch, account, refuse="not_proven"), "refused, closed"),
+    ):
+        with pytest.raises(HoldRefused, match=says) as refused:
+            run({**FORM, "person": request})
+        assert "lethe hold digest" in refused.value.fix
+        code, _, said = office.run("hold", "add", "--person", request, *WHO)
+        assert code == 2 and "martin" not in said and "users:" not in said
+    with pytest.raises(UnknownName):
+        run({**FORM, "person": "R-2026-00000000"})
+    with pytest.raises(HoldRefused, match="somebody who answers"):
+        run({**FORM, "person": asked(office, monkeypatch, account)}, starter="jeanne.martin@example.org")
+    assert len(office.evidence("hold.refused")) == 5 and office.evidence("request.identifiers_read") == []
+    assert office.told("hold", "list")["holds"] == []
 
 
 def test_the_ledger_names_the_user_of_airflow_who_did_it_whoever_is_typed_as_the_owner(office: Office) -> None:

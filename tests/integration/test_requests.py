@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from sqlalchemy import text
@@ -14,13 +15,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
+from demo.buckets import ensure_requests
+from demo.objects import ObjectServer
 from helpers import traces
 from helpers.control import DIGEST_KEY, ControlDatabase
 from lethe.cli import app
+from lethe.connections import parse
 from lethe.control.requests import LEADS_TO, RequestChannel, RequestKind, RequestState, list_requests
 from lethe.errors import RequestRefused, UnknownName, Unopenable
 from lethe.evidence.ledger import records, walk
 from lethe.evidence.record import keyed_digest
+from lethe.stores.s3.client import client
 from lethe.subjects.identifiers import identifier
 from lethe.subjects.requests import (
     REASONS,
@@ -252,8 +257,11 @@ def test_no_other_role_can_read_a_request(control: ControlDatabase, role: str) -
 
 
 @pytest.fixture
-def lethe(control: ControlDatabase, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs `lethe` on that database; (exit code, stdout, stderr)."""
+def lethe(control: ControlDatabase, moto: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs `lethe` on that database, with buckets of requests; (exit code, stdout, stderr)."""
+    objects = f"aws://key:secret@/?{urlencode({'endpoint_url': moto.endpoint, 'region_name': 'us-east-1', 'encryption': 'AES256'})}"
+    monkeypatch.setenv("AIRFLOW_CONN_REQUESTS_S3", objects)
+    ensure_requests(client(parse("requests_s3", objects)))
     url = make_url(control.url).set(username="lethe_runtime", password=None)
     monkeypatch.setenv("AIRFLOW_CONN_LETHE_DB", url.render_as_string(hide_password=False))
     monkeypatch.setenv("LETHE_DIGEST_KEY", "ab" * 32)

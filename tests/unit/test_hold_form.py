@@ -13,6 +13,7 @@ from lethe.control.holds import HoldReason
 from lethe.errors import HoldRefused
 
 DIGEST = "0123456789abcdef" * 4
+REQUEST = "R-2026-7K3M9QWX"
 ADDRESS = "jeanne.martin@example.org"
 ADD = {"action": "add", "reason": "litigation", "review_on": "2027-06-30"}
 
@@ -71,9 +72,11 @@ def test_neither_form_nor_task_takes_a_name_a_telephone_number_or_an_address(typ
         assert typed.strip() not in str(refused.value) or typed.strip() in ("7", "007")
 
 
-def test_the_form_says_that_there_are_no_requests_yet_and_that_an_account_is_one_key() -> None:
-    said = str(hold_form.fields()["person"].description)
-    assert "request-N is refused" in said and "two keys" in said
+def test_a_person_is_a_request_by_its_id_and_the_form_says_that_an_account_is_one_key() -> None:
+    field = hold_form.fields()["person"]
+    assert field.resolve(REQUEST) == check({**ADD, "person": REQUEST})["person"] == REQUEST
+    said = str(field.description)
+    assert "the id of a request" in said and "two keys" in said
 
 
 REFUSED = [
@@ -82,7 +85,9 @@ REFUSED = [
     ({**ADD, "person": DIGEST + "\n"}, "`person`"),
     ({**ADD, "person": DIGEST.upper()}, "`person`"),
     ({**ADD, "person": "users:123"}, "`person`"),
-    ({**ADD, "person": "request-12"}, "A request does not name a person here yet"),
+    ({**ADD, "person": "request-12"}, "`person`"),
+    ({**ADD, "person": REQUEST.lower()}, "`person`"),
+    ({**ADD, "person": REQUEST + "\n"}, "`person`"),
     ({**ADD, "tenant": ADDRESS}, "`tenant`"),
     ({**ADD, "tenant": "Cabinet Martin"}, "`tenant`"),
     ({**ADD, "tenant": 7}, "`tenant` is no text"),

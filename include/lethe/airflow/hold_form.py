@@ -1,4 +1,4 @@
-"""The form of the DAG `legal_hold`. A person is a keyed digest there, a tenant a number, a UUID or a keyed digest, never a name or an
+"""The form of the DAG `legal_hold`. A person is a keyed digest or the id of a request there, a tenant a number, a UUID or a keyed digest, never a name or an
 address: what a run was given stays in Airflow as long as the run."""
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ TENANT = rf"^(0|[1-9][0-9]{{0,17}}|[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{
 """Nothing that a name, an address or a telephone number as people write it (with 0 or + before it) can look like."""
 
 LOGIN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
-PERSON = rf"^({DIGEST}|request-[0-9]{{1,12}})$"
+REQUEST = r"R-[0-9]{4}-[0-9A-HJKMNP-TV-Z]{8}"
+PERSON = rf"^({DIGEST}|{REQUEST})$"
 
 
 def datasets() -> list[str]:
@@ -76,8 +77,8 @@ def fields() -> dict[str, Param]:
             pattern=PERSON,
             title="Person",
             description="Only rows of the account with this keyed digest: 64 hex digits, as `lethe hold digest users:123` prints. Never a name or "
-            "an address. Somebody with accounts at two tenants is two keys: add a hold for each. A request does not name a "
-            "person here yet: request-N is refused.",
+            "an address. Or the id of a request, such as R-2026-7K3M9QWX, that gives one account and is not refused or closed. Somebody with "
+            "accounts at two tenants is two keys: add a hold for each.",
         ),
         "since": Param(
             default=None,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from lethe.airflow.hold_form import ACTIONS, ANY, CHOOSE, DIGEST, LOGIN, PERSON, TENANT
+from lethe.airflow.hold_form import ACTIONS, ANY, CHOOSE, DIGEST, LOGIN, PERSON, REQUEST, TENANT
 from lethe.errors import HoldRefused
 
 if TYPE_CHECKING:
@@ -70,13 +70,15 @@ def check(form: Mapping[str, Any]) -> dict[str, Any]:
         raise HoldRefused(f"`{wrong}` is no text.", fix="Write it as the form says.")
     for name, pattern, fix in (
         ("tenant", TENANT, "Give the tenant's key, such as 7, or its keyed digest; never a name, an address or a telephone number."),
-        ("person", PERSON, "`lethe hold digest users:123` prints the keyed digest; never a name or an address."),
+        (
+            "person",
+            PERSON,
+            "`lethe hold digest users:123` prints the keyed digest; or give the id of a request. Never a name or an address.",
+        ),
         ("owner", LOGIN, "Give a login such as j.dupont, not an address."),
     ):
         if given[name] is not None and not re.match(pattern + r"\Z", given[name]):
             raise HoldRefused(f"`{name}` is not written as it must be.", fix=fix)
-    if given["person"] is not None and given["person"].startswith("request-"):
-        raise HoldRefused("A request does not name a person here yet.", fix="Give the keyed digest of the person.")
     if given["action"] == "lift":
         if not isinstance(hold, int) or isinstance(hold, bool) or hold < 1:
             raise HoldRefused("It is not said which hold is to be lifted.", fix="Give its number, as `lethe hold list` shows it.")
@@ -97,13 +99,18 @@ def _add(workspace: Workspace, form: Mapping[str, Any], user: str | None) -> dic
     from lethe.instants import now
     from lethe.plan.model import HoldScope
     from lethe.retention.holding import hold_person, hold_rows
+    from lethe.retention.requested import requested_person
 
     tenant = form["tenant"]
     if tenant is not None and re.fullmatch(DIGEST, tenant):
         tenant = by_digest(tenant)
     scope = HoldScope(id=0, dataset=form["dataset"], tenant=tenant, since=form["since"], until=form["until"])
     if form["person"] is not None:
-        scope = scope.model_copy(update={"person": hold_person(workspace, form["person"], scope)})
+        asked = re.fullmatch(REQUEST, form["person"])
+        who = (
+            requested_person(workspace, form["person"], by=_answers(form, user)) if asked else hold_person(workspace, form["person"], scope)
+        )
+        scope = scope.model_copy(update={"person": who})
     added = hold_rows(
         workspace,
         scope,

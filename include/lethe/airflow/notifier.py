@@ -57,7 +57,18 @@ class PlanWaits(BaseNotifier):
             self.log.error("Nobody was told that a plan waits: %s", error)
 
 
-def waiting_message(context: Any, text: str) -> tuple[str, str]:
+class IdentityWaits(PlanWaits):
+    """Tells people that a request waits for a decision on who asks, as PlanWaits does."""
+
+    def notify(self, context: Any) -> None:
+        """Sends one message; never ends the wait that it tells of."""
+        try:
+            send(*waiting_message(context, self.text, "a decision"))
+        except AlertNotLeft as error:
+            self.log.error("Nobody was told that a request waits: %s", error)
+
+
+def waiting_message(context: Any, text: str, what: str = "an approval") -> tuple[str, str]:
     """The title and the text of an alert for a task that waits, with the page on which it is answered."""
     instance = context["ti"]
     lines = [
@@ -65,7 +76,7 @@ def waiting_message(context: Any, text: str) -> tuple[str, str]:
         text,
         f"In Airflow, under Required actions: {instance.log_url.partition('?')[0]}/required_actions",
     ]
-    return f"Lethe: {instance.dag_id} waits for an approval", "\n".join(lines)
+    return f"Lethe: {instance.dag_id} waits for {what}", "\n".join(lines)
 
 
 def run_message(context: Any) -> tuple[str, str]:

@@ -75,9 +75,9 @@ def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
     yield from _columns(table, f"{name} key", table.key)
     yield from _columns(table, f"{name} portable", table.portable)
     if table.calendar is not None:
-        yield from _columns(table, f"{name} calendar", [c for c in table.calendar.model_dump().values() if c])
+        yield from _columns(table, f"{name} calendar", tuple(c for c in table.calendar.model_dump().values() if c))
     if table.files is not None:
-        yield from _columns(table, f"{name} files", [c for c in (table.files.name, table.files.media_type) if c])
+        yield from _columns(table, f"{name} files", tuple(c for c in (table.files.name, table.files.media_type) if c))
     yield from _about(name, table)
     if table.partition_of is not None and table.partition_of not in store.tables:
         yield _finding("name not known", f"{name} partition_of", "It is no dataset of this store.", "Name one of its tables.")

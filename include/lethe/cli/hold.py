@@ -28,7 +28,7 @@ def add(
         list[str] | None,
         typer.Option(
             help="One account as DATASET:KEY, such as users:123, or DATASET:digest:DIGEST for a person whom only the archive has; never a name "
-            "or an address. Somebody with accounts at two tenants is two: add a hold for each."
+            "or an address; or the id of a request that gives one account. Somebody with accounts at two tenants is two: add a hold for each."
         ),
     ] = None,
     since: Annotated[str | None, typer.Option(help="Rows whose clock is at or after this instant, with its zone.")] = None,
@@ -60,7 +60,7 @@ def add(
                 id=0,
                 dataset=dataset,
                 tenant=tenant,
-                person=subject_of(person[0], workspace) if person else None,
+                person=_person(person[0], workspace, owner or getpass.getuser()) if person else None,
                 since=instant(since, "--since", HoldRefused),
                 until=instant(until, "--until", HoldRefused),
             ),
@@ -167,6 +167,12 @@ def subject_of(text: str, workspace: Workspace, *, also: Sequence[str] = ()) -> 
     if not colon or not key or dataset not in known:
         raise HoldRefused("A person is DATASET:KEY.", fix=f"Datasets that can be named so: {', '.join(known)}.")
     return dataset, key
+
+
+def _person(text: str, workspace: Workspace, by: str) -> tuple[str, str]:
+    from lethe.retention.requested import names_a_request, requested_person
+
+    return requested_person(workspace, text, by=by) if names_a_request(text) else subject_of(text, workspace)
 
 
 def _day(text: str | None, option: str) -> date | None:

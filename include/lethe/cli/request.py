@@ -1,4 +1,4 @@
-"""`lethe request new|show|list|decide|answer|answered`. An identifier is never an argument: a shell keeps its history, and `ps` shows it to everybody.
+"""`lethe request ...`, the whole group. An identifier is never an argument: a shell keeps its history, and `ps` shows it to everybody.
 
 What stands where no argument belongs is refused here and not by the parser, which would repeat it.
 """
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lethe.cli.output import AsJson, instant, print_json, print_table, say
+from lethe.cli.request_files import intake, proof
 
 if TYPE_CHECKING:
     from lethe.control.requests import Request
@@ -79,6 +80,7 @@ def new(
                 received_at=instant(received_at, "--received-at", RequestRefused),
                 at=at,
                 zone=workspace.policy(at).time_zone,
+                alsace_moselle=settings.alsace_moselle(),
             )
     if as_json:
         print_json({**opened.request.model_dump(mode="json"), "same_person": opened.same_person})
@@ -164,14 +166,26 @@ def decide(
     by: _By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Records whether who asks is known."""
-    from lethe.subjects.requests import decide_identity
+    """Records whether who asks is known, and deletes the proofs of identity. Exit 1 when their store did not let them go."""
+    from lethe.subjects.identity import decide as decide_request
     from lethe.workspace import Workspace
 
     _refuse_extra(context)
-    with Workspace.open() as workspace, workspace.control.begin() as connection:
-        decided = decide_identity(connection, request_id, decision=decision.replace("-", "_"), reason=reason, by=by or getpass.getuser())
-    print_json(decided) if as_json else say(f"Request {decided.id} is {decided.state}.")
+    with Workspace.open() as workspace:
+        made = decide_request(workspace, request_id, decision=decision.replace("-", "_"), reason=reason, by=by or getpass.getuser())
+    decided = made.request
+    if as_json:
+        print_json({**decided.model_dump(mode="json"), "proofs_deleted": made.proofs_deleted})
+    else:
+        say(f"Request {decided.id} is {decided.state}.")
+        if made.proofs_deleted is None:
+            say("Its proofs of identity could not be deleted now: the next `request_intake` deletes them, and is red until it has.")
+    if made.proofs_deleted is None:
+        raise typer.Exit(1)
+
+
+request.command("intake")(intake)
+request.command("proof")(proof)
 
 
 @request.command(context_settings=_QUIET)

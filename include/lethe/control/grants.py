@@ -37,6 +37,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "exports": "SELECT, INSERT, UPDATE",
         "export_parts": "SELECT, INSERT",
         "request_answers": "SELECT, INSERT, UPDATE",
+        "request_intake": "SELECT, INSERT, UPDATE",
     },
     ARCHIVIST: {
         "archive_objects": "SELECT",

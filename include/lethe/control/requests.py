@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 
@@ -83,6 +83,10 @@ LEADS_TO: Mapping[RequestState, frozenset[RequestState]] = {
 """Every transition that is allowed. A refusal may close without an answer: there may be no address to answer to."""
 
 
+UNDECIDED = frozenset({_S.RECEIVED, _S.WAITING_IDENTITY, _S.MORE_ASKED})
+"""States in which it is open who asks: a proof of identity may lie there."""
+
+
 class Decision(Frozen):
     """What was decided about who asks, by whom."""
 
@@ -158,6 +162,12 @@ def request_of(connection: Connection, request_id: str, *, lock: bool = False) -
     if row is None:
         raise UnknownName("There is no request of that id.", fix="`lethe request list --all` shows them.")
     return Request(**row._mapping)
+
+
+def states_of(connection: Connection, ids: Collection[str]) -> dict[str, RequestState]:
+    """The states of the requests of these ids; one that is not there has none."""
+    query = select(requests.c.id, requests.c.state).where(requests.c.id.in_(sorted(i for i in ids if "\x00" not in i)))
+    return {row.id: RequestState(row.state) for row in connection.execute(query)}
 
 
 def list_requests(connection: Connection, *, closed: bool = False) -> tuple[Request, ...]:

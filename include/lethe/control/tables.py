@@ -325,12 +325,6 @@ export_parts = Table(
     Column("sha256", Text, nullable=False),
 )
 
-Index(
-    "exports_one_at_a_time",
-    exports.c.request,
-    unique=True,
-    postgresql_where=text("state <> 'failed'"),
-)
 request_answers = Table(
     "request_answers",
     metadata,
@@ -355,6 +349,24 @@ request_answers = Table(
     CheckConstraint("(state = 'sent') = (sent_at is not null)", name="a_sent_answer_has_its_instant"),
 )
 
+request_intake = Table(
+    "request_intake",
+    metadata,
+    Column("file", LargeBinary, primary_key=True, comment="keyed digest of bucket, key and version (etag and instant where it has none)"),
+    Column("state", Text, CheckConstraint("state in ('opened','refused')"), nullable=False),
+    Column("requests", JSONB, nullable=False, server_default=text("'[]'"), comment="ids of the requests opened from it, in its order"),
+    Column("problem", Text, comment="of a refused one: what is wrong, without a word of what stands there"),
+    Column("entry", Integer, comment="of a refused one: which entry, from 1; NULL when it is the file"),
+    Column("at", Instant, nullable=False),
+    CheckConstraint("(state = 'refused') = (problem is not null)", name="a_refused_file_has_its_problem"),
+)
+
+Index(
+    "exports_one_at_a_time",
+    exports.c.request,
+    unique=True,
+    postgresql_where=text("state <> 'failed'"),
+)
 Index("request_identifiers_digest", request_identifiers.c.digest)
 Index("request_decisions_request", request_decisions.c.request)
 Index("archive_objects_expiry", archive_objects.c.dataset, archive_objects.c.law, archive_objects.c.expires_at)

@@ -90,6 +90,15 @@ ARCHIVE_POINTS: dict[str, frozenset[str]] = {
 FILE_POINTS: dict[str, frozenset[str]] = {"files.delete.before": _KILL, "files.delete.after": _KILL}
 """Those that a purge of rows with files passes too."""
 
+INTAKE_POINTS: dict[str, frozenset[str]] = {
+    "intake.open.before": _KILL,
+    "intake.open.after": _KILL,
+    "intake.proof.after": _KILL,
+    "intake.delete.before": _KILL,
+    "intake.delete.after": _KILL,
+}
+"""Those that taking a file of requests passes."""
+
 EXPIRY_POINTS: dict[str, frozenset[str]] = LEASE_POINTS | {
     "expiry.recover.before": _ANYWHERE,
     "expiry.recover.after": _COMMIT,
@@ -113,7 +122,7 @@ EXPIRY_POINTS: dict[str, frozenset[str]] = LEASE_POINTS | {
 }
 """Those of the archive's expiry. `cut` at a request cuts the session that keeps holds out; the tests fail the bucket on its wire."""
 
-POINTS: dict[str, frozenset[str]] = ROW_POINTS | OBJECT_POINTS | ARCHIVE_POINTS | FILE_POINTS | EXPIRY_POINTS
+POINTS: dict[str, frozenset[str]] = ROW_POINTS | OBJECT_POINTS | ARCHIVE_POINTS | FILE_POINTS | EXPIRY_POINTS | INTAKE_POINTS
 """Every point, and the kinds of fault that make sense there."""
 
 _passed: Counter[str] = Counter()

@@ -20,7 +20,7 @@ from lethe.subjects.answers import send_answer, send_forward
 from lethe.subjects.found import Forward
 from lethe.subjects.locating import Finder
 from lethe.subjects.opening import identifiers_of
-from lethe.subjects.places import BUNDLES, Place, place_of
+from lethe.subjects.places import BUNDLES, Place, place
 from lethe.subjects.requests import move_on
 from lethe.workspace import Workspace
 
@@ -57,12 +57,12 @@ def answer_request(finder: Finder, request_id: str, *, by: str, at: datetime) ->
         return kind
 
 
-def links(place: Place, parts: Sequence[StoredPart], *, lasts: timedelta) -> list[dict[str, Any]]:
+def links(depot: Place, parts: Sequence[StoredPart], *, lasts: timedelta) -> list[dict[str, Any]]:
     """The words of each part: a link that needs no login and ends by itself, its bytes and their sha256."""
     found = []
     for part in parts:
         of = {"Bucket": part.bucket, "Key": part.key} | ({"VersionId": part.version} if part.version else {})
-        link = place.outside.generate_presigned_url("get_object", Params=of, ExpiresIn=int(lasts.total_seconds()))
+        link = depot.outside.generate_presigned_url("get_object", Params=of, ExpiresIn=int(lasts.total_seconds()))
         found.append({"link": link, "size": part.bytes, "sha256": part.sha256})
     return found
 
@@ -71,9 +71,9 @@ def _answer(workspace: Workspace, request: Request, export: Export, parts: Seque
     if request.tenant is None and not sum(export.counts.values()):
         send_answer(workspace, request.id, "nothing_held", words={}, by=by, at=at)
         return "nothing_held"
-    place = place_of(workspace, BUNDLES)
+    depot = place(workspace, BUNDLES)
     words: dict[str, Any] = {
-        "parts": links(place, parts, lasts=LONGEST_LINK),
+        "parts": links(depot, parts, lasts=LONGEST_LINK),
         "works_until": at + LONGEST_LINK,
         "left_out": ["other_persons", "secrets"],
     }

@@ -37,7 +37,7 @@ from lethe.subjects.bundle import About, write_bundle
 from lethe.subjects.found import FileRef
 from lethe.subjects.locating import Finder, Located
 from lethe.subjects.opening import identifiers_of
-from lethe.subjects.places import BUNDLES, Place, place_of
+from lethe.subjects.places import BUNDLES, Place, place
 from lethe.subjects.requests import move_on
 from lethe.workspace import Workspace
 
@@ -63,11 +63,11 @@ def export_request(finder: Finder, request_id: str, *, by: str, at: datetime, li
         refuse_other(request)
         if export is not None and export.state != "begun":
             return export
-        place = place_of(workspace, BUNDLES)
-        delete_parts(place, request_id)
+        depot = place(workspace, BUNDLES)
+        delete_parts(depot, request_id)
         located = finder.locate(identifiers_of(workspace, request, by=by), tenant=request.tenant)
         export = _begin(workspace, request, export, located, by=by, at=at)
-        sink = _Sink(place, request_id)
+        sink = _Sink(depot, request_id)
         try:
             written = write_bundle(
                 finder.sections(located, at=at),
@@ -111,13 +111,13 @@ def open_file(workspace: Workspace, ref: FileRef) -> Iterator[bytes]:
             yield from body.iter_chunks(_MIB)
 
 
-def delete_parts(place: Place, request_id: str) -> int:
+def delete_parts(depot: Place, request_id: str) -> int:
     """Deletes everything of a request's bundles: all versions, markers and unfinished uploads; how many entries. BundleDiffers when some stay."""
-    prefix = f"{place.prefix}{request_id}/"
-    there = list(everything(place.client, place.bucket, prefix))
+    prefix = f"{depot.prefix}{request_id}/"
+    there = list(everything(depot.client, depot.bucket, prefix))
     if there:
-        delete_named(place.client, place.bucket, there)
-        left = sum(1 for _ in everything(place.client, place.bucket, prefix))
+        delete_named(depot.client, depot.bucket, there)
+        left = sum(1 for _ in everything(depot.client, depot.bucket, prefix))
         if left:
             raise BundleDiffers(
                 f"{left} entries of an earlier bundle of request {request_id} could not be deleted.",
@@ -135,8 +135,8 @@ class _Stream:
 class _Sink:
     """Gives a stream for each part, under a key that nobody can guess."""
 
-    def __init__(self, place: Place, request_id: str) -> None:
-        self._place, self._request = place, request_id
+    def __init__(self, depot: Place, request_id: str) -> None:
+        self._place, self._request = depot, request_id
         self._streams: list[_Stream] = []
 
     def __call__(self, number: int) -> Upload:

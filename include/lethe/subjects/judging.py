@@ -25,7 +25,7 @@ from lethe.subjects.bundle.verify import contents, problems
 from lethe.subjects.exporting import delete_parts
 from lethe.subjects.locating import Finder, Located, archive_names
 from lethe.subjects.opening import identifiers_of
-from lethe.subjects.places import BUNDLES, Place, place_of
+from lethe.subjects.places import BUNDLES, Place, place
 from lethe.verify.archived_person import archived_rows
 from lethe.verify.bundle import COMPLETE, Whose, check_bundle
 from lethe.verify.person import KeySum
@@ -53,15 +53,15 @@ def judge_request(finder: Finder, request_id: str, *, by: str, at: datetime) -> 
             if export.state == "verified":
                 return export
             parts = parts_of(control, export)
-        place = place_of(workspace, BUNDLES)
-        intact, sums = _read_back(workspace, place, parts)
+        depot = place(workspace, BUNDLES)
+        intact, sums = _read_back(workspace, depot, parts)
         checks: dict[str, tuple[Check, ...]] = {"bundle": intact}
         if all(c.status == "passed" for c in intact):
             checks |= _counted(finder, request, sums, by=by, at=at)
-        return _conclude(workspace, place, export, checks, at=at)
+        return _conclude(workspace, depot, export, checks, at=at)
 
 
-def _read_back(workspace: Workspace, place: Place, parts: Iterable[StoredPart]) -> tuple[tuple[Check, ...], dict[str, KeySum]]:
+def _read_back(workspace: Workspace, depot: Place, parts: Iterable[StoredPart]) -> tuple[tuple[Check, ...], dict[str, KeySum]]:
     """Are the parts what was written? And the keys of their rows, by section."""
     keys = {i: t.key for s in workspace.catalog.stores for i, t in s.tables.items()}
     found: list[Check] = []
@@ -69,10 +69,10 @@ def _read_back(workspace: Workspace, place: Place, parts: Iterable[StoredPart]) 
     for part in parts:
         with answering(part.bucket):
             whole = hashlib.sha256()
-            with closing(place.client.get_object(Bucket=part.bucket, Key=part.key, **_of(part))["Body"]) as body:
+            with closing(depot.client.get_object(Bucket=part.bucket, Key=part.key, **_of(part))["Body"]) as body:
                 for piece in body.iter_chunks(_MIB):
                     whole.update(piece)
-        with open_object(place.client, part.bucket, part.key, part.version, part.bytes) as file:
+        with open_object(depot.client, part.bucket, part.key, part.version, part.bytes) as file:
             wrong = problems(file)
             if whole.hexdigest() != part.sha256:
                 found.append(Check(name=INTACT, status="failed", detail=f"part {part.number} has other bytes"))
@@ -123,7 +123,7 @@ def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, int]
     return found
 
 
-def _conclude(workspace: Workspace, place: Place, export: Export, checks: Mapping[str, tuple[Check, ...]], *, at: datetime) -> Export:
+def _conclude(workspace: Workspace, depot: Place, export: Export, checks: Mapping[str, tuple[Check, ...]], *, at: datetime) -> Export:
     wrong = sorted(step for step, found in checks.items() if any(c.status != "passed" for c in found))
     unknown = sorted(step for step in wrong if all(c.status != "failed" for c in checks[step]))
     checked = [{"step": step, **c.model_dump(mode="json")} for step, found in sorted(checks.items()) for c in found]
@@ -135,7 +135,7 @@ def _conclude(workspace: Workspace, place: Place, export: Export, checks: Mappin
         "wrong": wrong,
     }
     if wrong:
-        delete_parts(place, export.request)
+        delete_parts(depot, export.request)
     with workspace.control.begin() as control:
         judged = judge_export(control, export, passed=not wrong, checked=checked)
         append(control, "bundle.judged", body, run=export.request, at=at)

@@ -1,62 +1,78 @@
-"""Where what requests bring and get lies: the bucket and prefix of a category, as the catalog names them."""
+"""Where what requests bring and get lies: the datasets of a category, by which Lethe knows them; a company names them as it likes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from lethe.errors import UnknownName
+from lethe.archive.bucket import ArchiveBucket
+from lethe.archive.posture import ENCRYPTIONS
+from lethe.catalog.model import Prefix, Store
+from lethe.errors import RequestRefused, UnknownName
 from lethe.stores.s3.client import client
+from lethe.stores.s3.listing import folder
 from lethe.workspace import Workspace
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUNDLES, PROOFS, INTAKE = "export-bundles", "identity-proofs", "intake-files"
-"""The retention categories of the three: each has a rule, so that nothing stays longer than its period."""
+"""The categories of bundles, of proofs of identity and of files of requests: each has a rule, so that nothing stays longer than its period."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A prefix of a bucket, with a client that may write and delete there. `encryption` is what is asked for, None for nothing.
-
-    `public`: the endpoint by which a person reaches the bucket, where it is another than Lethe's own.
-    """
+    """A prefix of a bucket. `encryption` and `kms_key` are what its connection asks for to write; `outside` is a client for links that people
+    open: by `public_endpoint_url` of the connection's extra, where they reach the store by another way than Lethe does."""
 
     dataset: str
     bucket: str
     prefix: str
-    client: S3Client = field(repr=False, compare=False)
+    client: S3Client = field(repr=False)
     encryption: str | None
     kms_key: str | None = field(repr=False)
-    outside: S3Client = field(repr=False, compare=False)
+    outside: S3Client = field(repr=False)
+
+    def writing(self) -> ArchiveBucket:
+        """The bucket as one puts what is encrypted there. RequestRefused when no encryption that is known is asked for."""
+        if self.encryption not in ENCRYPTIONS:
+            raise RequestRefused(
+                f"Dataset {self.dataset} is asked for no encryption that is known: a proof of identity is encrypted at rest.",
+                fix=f"Set `encryption` in the extra of its connection to one of {', '.join(ENCRYPTIONS)}.",
+            )
+        return ArchiveBucket(self.client, self.bucket, encryption=self.encryption, kms_key=self.kms_key)
 
 
-def place_of(workspace: Workspace, category: str) -> Place:
-    """The place of a category. UnknownName when the catalog has none, or several; Unreachable when its connection is not set."""
-    found = [(s, i, p) for s in workspace.catalog.stores for i, p in s.prefixes.items() if p.category == category]
-    if len(found) != 1:
-        raise UnknownName(
-            f"The catalog has {len(found)} prefixes of category `{category}`: it must have one.",
-            fix="Name the bucket in the catalog, with its connection and a clock (lethe_requests.yaml of the shipped policy shows how).",
-        )
-    store, dataset, prefix = found[0]
+def places(workspace: Workspace, category: str) -> tuple[Place, ...]:
+    """The prefixes of that category, in the order of the catalog; none where a company takes no such files. Asks the stores nothing.
+
+    Raises Unreachable when a connection is not set.
+    """
+    found = []
+    for store in workspace.catalog.stores:
+        for name, prefix in store.prefixes.items():
+            if prefix.category == category:
+                found.append(_place(workspace, store, name, prefix))
+    return tuple(found)
+
+
+def place(workspace: Workspace, category: str) -> Place:
+    """The first of them, where one puts something. UnknownName when there is none."""
+    found = places(workspace, category)
+    if not found:
+        raise UnknownName(f"The catalog has no dataset of category {category}.", fix="Add a prefix with it to a store of kind s3.")
+    return found[0]
+
+
+def _place(workspace: Workspace, store: Store, name: str, prefix: Prefix) -> Place:
     connection = workspace.connections(store.connection)
-    extra = connection.extra
-    inside = client(connection)
-    public = extra.get("public_endpoint_url")
-    if public:
-        from dataclasses import replace
-
-        outside = client(replace(connection, extra={**extra, "endpoint_url": public}))
-    else:
-        outside = inside
+    inside, public = workspace.s3(store.connection), connection.extra.get("public_endpoint_url")
     return Place(
-        dataset=dataset,
+        dataset=name,
         bucket=prefix.bucket,
-        prefix=prefix.prefix,
+        prefix=folder(prefix.prefix),
         client=inside,
-        encryption=extra.get("encryption") or None,
-        kms_key=extra.get("kms_key_id") or None,
-        outside=outside,
+        encryption=connection.extra.get("encryption") or None,
+        kms_key=connection.extra.get("kms_key_id") or None,
+        outside=client(replace(connection, extra={**connection.extra, "endpoint_url": public})) if public else inside,
     )

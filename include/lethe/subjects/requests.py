@@ -36,7 +36,7 @@ from lethe.control.requests import (
     update_state,
     wrapped_key_of,
 )
-from lethe.deadlines import PARIS, request_due
+from lethe.deadlines import PARIS, RequestDue, request_due
 from lethe.errors import RequestRefused
 from lethe.evidence.ledger import append
 from lethe.evidence.record import keyed_digest
@@ -92,22 +92,27 @@ def open_request(
     """
     at = at or now()
     received_at = received_at or at
-    chosen_kind, chosen_channel = _choice(RequestKind, kind, "kind"), _choice(RequestChannel, channel, "channel")
-    chosen_language = _choice(Language, language, "language")
+    due = check_request(
+        identifiers,
+        kind=kind,
+        channel=channel,
+        language=language,
+        tenant=tenant,
+        received_at=received_at,
+        at=at,
+        zone=zone,
+        alsace_moselle=alsace_moselle,
+    )
     check_login(by)
-    _check_whom(chosen_kind, tenant, identifiers)
-    due = request_due(received_at, zone=zone, alsace_moselle=alsace_moselle)
-    if received_at > at:
-        raise RequestRefused("A request cannot have come in later than now.", fix="Give the instant at which it came in.")
     digests = [bytes.fromhex(keyed_digest(digest_key, i.kind, i.normal)) for i in identifiers]
     opening_gate(connection)
     same = open_with(connection, digests)
     for _ in range(_TRIES):
         request = Request(
             id=f"R-{due.received_on.year}-{''.join(secrets.choice(_CROCKFORD) for _ in range(8))}",
-            kind=chosen_kind,
-            channel=chosen_channel,
-            language=chosen_language,
+            kind=RequestKind(kind),
+            channel=RequestChannel(channel),
+            language=Language(language),
             received_at=received_at,
             identity=IdentityLevel.CLAIMED if identifiers else IdentityLevel.NONE,
             state=RequestState.RECEIVED,
@@ -132,6 +137,28 @@ def open_request(
     body |= {"request": request.id, "reply_due_on": due.reply_on.isoformat(), "legal_due_on": due.legal.raw.isoformat(), "by": by}
     append(connection, "request.opened", body, run=request.id, at=at)
     return Opened(request=request, same_person=same)
+
+
+def check_request(
+    identifiers: Sequence[Identifier],
+    *,
+    kind: str,
+    channel: str,
+    language: str,
+    tenant: str | None,
+    received_at: datetime,
+    at: datetime,
+    zone: str = PARIS,
+    alsace_moselle: bool = False,
+) -> RequestDue:
+    """When a request is due that may be opened so. Stores nothing. Raises RequestRefused, DeadlineUnknown."""
+    _choice(RequestChannel, channel, "channel")
+    _choice(Language, language, "language")
+    _check_whom(_choice(RequestKind, kind, "kind"), tenant, identifiers)
+    due = request_due(received_at, zone=zone, alsace_moselle=alsace_moselle)
+    if received_at > at:
+        raise RequestRefused("A request cannot have come in later than now.", fix="Give the instant at which it came in.")
+    return due
 
 
 def show(connection: Connection, request_id: str) -> tuple[Request, tuple[Decision, ...]]:
@@ -168,10 +195,12 @@ def decide_identity(
     reason: str,
     by: str,
     channel: str = "credentials",
+    proofs: int | None = None,
     at: datetime | None = None,
 ) -> Request:
     """Says who asks is known, is not, or that more is needed: `decision` and `reason` of REASONS. The row is locked while it is decided.
 
+    `proofs`: how many proofs lay there, for the evidence; None when that is not known. `identity.decide` deletes them, and is what to call.
     Raises RequestRefused when it was decided before, its state does not allow it or a choice is none; UnknownName.
     """
     at = at or now()
@@ -191,8 +220,8 @@ def decide_identity(
     identity = IdentityLevel.VERIFIED if verified else request.identity
     insert_decision(connection, request.id, Decision(at=at, by=by, decision=decision, reason=reason, channel=channel))
     decided = update_state(connection, request, state, identity=identity, at=at)
-    body = {"request": request.id, "by": by, "decision": decision, "reason": reason, "channel": channel}
-    body |= {"from": request.state.value, "to": state.value, "identity": identity.value}
+    body: dict[str, object] = {"request": request.id, "by": by, "decision": decision, "reason": reason, "channel": channel}
+    body |= {"from": request.state.value, "to": state.value, "identity": identity.value, "proofs": proofs}
     append(connection, "request.decided", body, run=request.id, at=at)
     return decided
 
@@ -231,7 +260,7 @@ def _choice(choices: type[Choice], text: str, what: str) -> Choice:
 
 
 def check_login(name: str) -> None:
-    """Raises RequestRefused, without the text, when that is no login."""
+    """Raises RequestRefused, without the name, when it is no login."""
     if not _LOGIN.fullmatch(name):
         raise RequestRefused("Who acts on a request is named by a login.", fix="Give a login such as j.dupont, not an address.")
 

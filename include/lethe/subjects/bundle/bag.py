@@ -69,7 +69,7 @@ class Bag:
         """`onto` needs `write`; `at` is the instant that all entries carry."""
         self.stream = Passing(onto)
         self._root, self._at = root, at
-        self._zip = zipfile.ZipFile(self.stream, "w", allowZip64=True)  # type: ignore[arg-type]
+        self._zip = zipfile.ZipFile(self.stream, "w", allowZip64=True)
         self._payload: dict[str, str] = {}
         self._octets = 0
 

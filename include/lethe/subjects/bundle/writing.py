@@ -93,7 +93,8 @@ class _Writer:
         opened = self._part()
         told = opened.told.setdefault(section.id, SectionTold(section=section))
         suffix = "" if number == 1 else f".{number:04}"
-        lines, cards, dated, filed = _Lines(csv_header(section)), [], [], []
+        lines, cards, dated = _Lines(csv_header(section)), [], []
+        filed: list[tuple[str, FileRef]] = []
         keeps_cards, columns = is_card(section), self._calendars.get(section.dataset) if self._about.instructed else None
         path = f"json/{section.id}{suffix}.json"
         with opened.bag.entry(path) as entry:

@@ -334,6 +334,7 @@ CREATE TABLE lethe.export_parts (
 COMMENT ON COLUMN lethe.export_parts.name IS 'as the person knows it; holds the request id';
 
 COMMENT ON COLUMN lethe.export_parts.version IS 'NULL in a bucket without versions';
+
 CREATE TABLE lethe.request_answers (
     request TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind in ('received','proof_wanted','refused','bundle_ready','nothing_held','forwarded','instruction_ready')),
@@ -358,3 +359,22 @@ COMMENT ON COLUMN lethe.request_answers.tenant IS 'keyed digest of request and t
 COMMENT ON COLUMN lethe.request_answers.message_id IS 'of the mail; NULL where it was printed, or never offered to a mail server';
 
 COMMENT ON COLUMN lethe.request_answers.sha256 IS 'of the text, UTF-8; the text itself is not kept';
+
+CREATE TABLE lethe.request_intake (
+    file BYTEA NOT NULL,
+    state TEXT NOT NULL CHECK (state in ('opened','refused')),
+    requests JSONB DEFAULT '[]' NOT NULL,
+    problem TEXT,
+    entry INTEGER,
+    at TIMESTAMP WITH TIME ZONE NOT NULL,
+    PRIMARY KEY (file),
+    CONSTRAINT a_refused_file_has_its_problem CHECK ((state = 'refused') = (problem is not null))
+);
+
+COMMENT ON COLUMN lethe.request_intake.file IS 'keyed digest of bucket, key and version (etag and instant where it has none)';
+
+COMMENT ON COLUMN lethe.request_intake.requests IS 'ids of the requests opened from it, in its order';
+
+COMMENT ON COLUMN lethe.request_intake.problem IS 'of a refused one: what is wrong, without a word of what stands there';
+
+COMMENT ON COLUMN lethe.request_intake.entry IS 'of a refused one: which entry, from 1; NULL when it is the file';
