@@ -154,7 +154,7 @@ class _Writer:
         files = [{"path": f.path, "name": f.name, "size": f.size, "sha256": f.sha256} for each in told for f in each.files]
         if files:
             opened.bag.add("files.json", json.dumps(files, ensure_ascii=False, indent=1) + "\n")
-        for path, text in pages(self._about, told, part=number, whole=last and number == 1).items():
+        for path, text in pages(self._about, told).items():
             opened.bag.add(path, text)
         opened.bag.add("about.json", _about_text(self._about, told, number, last))
         count = str(number) if last else "?"
