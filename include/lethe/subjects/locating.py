@@ -10,7 +10,7 @@ is a tenant that instructs; then it is the other way round, of that tenant alone
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -169,7 +169,13 @@ def locate(
         with reading(workspace, asked.store) as reader:
             refuse_half_lowered(reader, addresses)
             found += _matches(reader, asked, identifiers, addresses, emails, tenant=tenant, fold_local=fold_local)
-    persons, left_out = _one_person(found, identifiers, emails)
+    given = {
+        i
+        for a in compiled.asked
+        for i in a.store.identities
+        if a.store.tables[i].role is (Role.PROCESSOR if compiled.tenant else Role.CONTROLLER)
+    }
+    persons, left_out = _one_person(found, emails, given)
     told = Located(
         persons=persons, emails=emails, addresses=addresses, counted=(), forwards=(), archive_objects=0, left_out=left_out, tenant=tenant
     )
@@ -349,8 +355,11 @@ def _by_key(reader: Reader, asked: Asked, dataset: str, keys: Sequence[str]) -> 
         ) from None
 
 
-def _one_person(found: Sequence[_Match], identifiers: Sequence[Identifier], emails: Sequence[str]) -> tuple[tuple[Person, ...], int]:
-    """The persons that are meant, and how many of the matches are not. Raises AmbiguousPerson."""
+def _one_person(found: Sequence[_Match], emails: Sequence[str], given: Collection[str]) -> tuple[tuple[Person, ...], int]:
+    """The persons that are meant, and how many of the matches are not. Raises AmbiguousPerson.
+
+    `given`: the identity datasets whose data is given out. Whether a tenant has somebody twice is for the tenant to see.
+    """
     accounts = {m.person for m in found if m.by_account}
     for match in found:
         if match.by_account and emails and match.there and match.email not in emails:
@@ -361,7 +370,7 @@ def _one_person(found: Sequence[_Match], identifiers: Sequence[Identifier], emai
     narrowed = {p.dataset for p in accounts}
     meant = [m for m in found if m.by_account or m.person.dataset not in narrowed]
     twice = Counter((m.person.dataset, m.tenant, m.email) for m in {(m.person, m.email): m for m in meant if not m.by_account}.values())
-    several = sorted({dataset for (dataset, _, _), n in twice.items() if n > 1})
+    several = sorted({dataset for (dataset, _, _), n in twice.items() if n > 1 and dataset in given})
     if several:
         raise AmbiguousPerson(
             f"One address is that of several persons in {', '.join(several)}, of the same tenant.",

@@ -119,7 +119,7 @@ def _page(about: About, told: Sequence[SectionTold], language: Language) -> str:
             undated=years.get(None, 0),
             lang=language.value,
             other=PAGES[Language.EN if language is Language.FR else Language.FR],
-            css=Markup((_TEMPLATES / "index.css").read_text(encoding="utf-8")),  # noqa: S704 -- our own file
+            css=Markup((_TEMPLATES / "index.css").read_text(encoding="utf-8")),
             received_on=local_day(about.received_at, about.policy.time_zone),
             day=partial(written_day, language=language.value),
             instant=partial(written_instant, language=language.value, zone=about.policy.time_zone),

@@ -23,9 +23,7 @@ def written_period(period: Period, language: str) -> str:
     if years and "Y" not in period.text:
         years, months = 0, period.months
     parts = [
-        f"{n}{_NBSP}{one if n == 1 else more}"
-        for n, (one, more) in zip((years, months, period.days), _UNITS[language], strict=True)
-        if n
+        f"{n}{_NBSP}{one if n == 1 else more}" for n, (one, more) in zip((years, months, period.days), _UNITS[language], strict=True) if n
     ]
     return (" et " if language == "fr" else " and ").join(parts) or f"0{_NBSP}{_UNITS[language][2][1]}"
 
