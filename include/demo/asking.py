@@ -15,7 +15,7 @@ from demo.home import Home
 _SOMEBODY = """
 SELECT u.email FROM app.users u JOIN app.tenants t ON t.owner_user_id = u.id
 JOIN app.support_threads s ON s.opened_by = u.id JOIN app.support_messages m ON m.thread_id = s.id AND m.author_id IS DISTINCT FROM u.id
-WHERE u.removed_at IS NULL
+WHERE u.removed_at IS NULL AND EXISTS (SELECT FROM app.page_views v WHERE v.user_id = u.id)
 GROUP BY u.id, u.email ORDER BY count(*) DESC, u.id LIMIT 1
 """
 """The owner of a tenant who wrote to support most, and was answered: something of every kind, some of it shared with others."""

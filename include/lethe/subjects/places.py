@@ -74,5 +74,5 @@ def _place(workspace: Workspace, store: Store, name: str, prefix: Prefix) -> Pla
         client=inside,
         encryption=connection.extra.get("encryption") or None,
         kms_key=connection.extra.get("kms_key_id") or None,
-        outside=client(replace(connection, extra={**connection.extra, "endpoint_url": public})) if public else inside,
+        outside=client(replace(connection, extra={**connection.extra, **({"endpoint_url": public} if public else {})}), links=True),
     )

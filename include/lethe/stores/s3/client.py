@@ -20,15 +20,17 @@ _HURRIED = 2
 _ATTEMPTS = 5  # boto's own, with its back-off: covers a gateway that restarts, not one that stays away
 
 
-def client(connection: Connection, *, patient: bool = True) -> S3Client:
+def client(connection: Connection, *, patient: bool = True, links: bool = False) -> S3Client:
     """An S3 client: login and password are the access key and its secret; `endpoint_url` and `region_name` come from extra.
 
     Asks nothing of the store yet. Not `patient` is for a caller whose rows stay locked meanwhile: a silent store is given up within half
-    a minute. Raises Unreachable when the endpoint is no URL or leaves this machine without TLS.
+    a minute. `links` is for one that signs links, by version 4: behind an endpoint boto3 chooses an older one by itself. Raises Unreachable
+    when the endpoint is no URL or leaves this machine without TLS.
     """
     endpoint = connection.extra.get("endpoint_url") or None
     require_https(connection, endpoint)
     config = Config(
+        signature_version="s3v4" if links else None,
         retries={"mode": "standard", "max_attempts": _ATTEMPTS if patient else _HURRIED},
         connect_timeout=5 if patient else 2,
         read_timeout=60 if patient else 10,
