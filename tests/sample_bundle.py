@@ -16,7 +16,14 @@ from lethe.subjects.bundle.model import About, FileTold, SectionTold
 from lethe.subjects.found import Field, Origin, Row, Section
 
 HOSTILE = "<script>alert('x')</script>"
-ODD_NAMES = ("../../etc/passwd", 'fac"ture "n° 1" & co.pdf', "photo\u202egnp.exe", "=SUM(A1).csv", "日本語の契約書.pdf", "javascript:alert(1)")
+ODD_NAMES = (
+    "../../etc/passwd",
+    'fac"ture "n° 1" & co.pdf',
+    "photo\u202egnp.exe",
+    "=SUM(A1).csv",
+    "日本語の契約書.pdf",
+    "javascript:alert(1)",
+)
 _CATALOG = load_catalog(SHIPPED / "catalog")
 _TYPES = {"at": "timestamp with time zone", "on": "date", "id": "bigint", "cents": "bigint", "granted": "boolean", "lines": "jsonb"}
 
@@ -76,7 +83,11 @@ def account(**changes: Any) -> SectionTold:
         "last_activity_at": "2026-11-06T17:42:10+00:00",
     }  # fmt: skip
     return told(
-        "users", row | changes, masked={"password_hash": 1}, years={2021: 1}, provided=("email", "first_name", "last_name", "phone", "job_title")
+        "users",
+        row | changes,
+        masked={"password_hash": 1},
+        years={2021: 1},
+        provided=("email", "first_name", "last_name", "phone", "job_title"),
     )
 
 
@@ -117,7 +128,9 @@ def contract() -> SectionTold:
 
 def files() -> SectionTold:
     """Leads with a hostile name and files with odd ones."""
-    rows = [{"id": n, "email": "claire.martin@example.org", "first_name": HOSTILE, "last_name": "Martin", "created_at": None} for n in range(5)]
+    rows = [
+        {"id": n, "email": "claire.martin@example.org", "first_name": HOSTILE, "last_name": "Martin", "created_at": None} for n in range(5)
+    ]
     kept = [
         FileTold(path=f"files/leads/{n}-{name.replace('/', '_')}", name=name, size=10 ** (n + 1), sha256="0" * 64)
         for n, name in enumerate(ODD_NAMES)
