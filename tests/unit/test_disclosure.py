@@ -41,6 +41,8 @@ def test_the_shipped_file_tells_of_everything() -> None:
         (lambda d: d["purposes"].update(resale="Vendre."), ("purpose not known", "disclosure.yaml resale")),
         (lambda d: d["clocks"].pop("last_message"), ("not disclosed", "clock last_message")),
         (lambda d: d["subsets"].pop("refused"), ("not disclosed", "subset refused")),
+        (lambda d: d["subsets"]["refused"].update(en="TO-DECIDE: refused"), ("not disclosed", "disclosure.yaml subsets.refused")),
+        (lambda d: d["purposes"].update(comply="TO-DECIDE"), ("not disclosed", "disclosure.yaml purposes.comply")),
     ],
 )
 def test_each_gap_is_found_by_name(edit: Edit, expected: tuple[str, str]) -> None:
