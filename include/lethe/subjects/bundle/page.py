@@ -6,7 +6,6 @@ One page a language, each whole in itself: no script, nothing loaded from anywhe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -192,9 +191,9 @@ def _number(value: int, language: str) -> str:
 
 
 def _brief(value: int, language: str) -> str:
-    """A bar's number, in two digits from a thousand on: `950`, `2.5k`, `18k`; `2,5 k`, `18 k`."""
+    """A bar's number, in two digits from a thousand on: `950`, `2.5k`, `18k`; `2,5k`."""
     text = short(value if value < 1000 else round(value, 2 - len(str(value))))
-    return re.sub(r"([kM])$", "\N{NO-BREAK SPACE}\\1", text).replace(".", ",") if language == "fr" else text
+    return text.replace(".", ",") if language == "fr" else text
 
 
 def _instant(at: datetime, language: str, zone: str) -> str:
