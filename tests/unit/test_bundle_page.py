@@ -101,14 +101,14 @@ def test_each_page_is_in_one_language(case: str) -> None:
 def test_a_page_tells_what_article_15_wants_told() -> None:
     fr, en = both(*everything())
     for said in (
-        "SPOTRAK LLC", "R-2026-7K3M9XQ2", "1er novembre 2026", f"9 novembre 2026 à 14{NBSP}h{NBSP}05", "20\u202f011", "Journaux techniques",
+        "SPOTRAK LLC", "R-2026-7K3M9XQ2", "1er novembre 2026", f"9{NBSP}novembre{NBSP}2026 à 14{NBSP}h{NBSP}05", "20\u202f011", "Journaux techniques",
         "adresse IP", "Assurer la sécurité du service.", f"Supprimé 12{NBSP}mois après l’enregistrement", "Enregistré par nos serveurs",
         "Notre hébergeur", "privacy@spotrak.com", "3 Place de Fontenoy, TSA 80715, 75334 Paris Cedex 07", "www.cnil.fr/fr/plaintes",
         "tribunal judiciaire", "Rectifier", "Effacer", "Limiter", "Vous opposer", "Retirer",
     ):  # fmt: skip
         assert said in fr, said
     for said in (
-        "SPOTRAK LLC", "R-2026-7K3M9XQ2", "1 November 2026", "9 November 2026 at 14:05", "20,011", "Technical logs", "IP address",
+        "SPOTRAK LLC", "R-2026-7K3M9XQ2", "1 November 2026", f"9{NBSP}November{NBSP}2026 at 14:05", "20,011", "Technical logs", "IP address",
         "Keep the service secure.", f"Deleted 12{NBSP}months after the row was recorded.", "Recorded by our servers", "Our hosting provider",
         "privacy@spotrak.com", "3 Place de Fontenoy, TSA 80715, 75334 Paris Cedex 07", "www.cnil.fr/fr/plaintes", "go to court", "Rectify",
         "Erase", "Restrict", "Object", "Withdraw",
@@ -162,8 +162,8 @@ def test_the_same_is_said_of_customers_data_whether_there_is_any_or_not() -> Non
 
 def test_what_is_archived_has_its_law_and_its_last_day() -> None:
     fr, en = both(contract())
-    assert f"Archivé en application d’un texte{NBSP}: Code civil 2224. Gardé jusqu’au 1er mars 2029, puis supprimé." in fr
-    assert "Archived under a law: Code civil 2224. Kept until 1 March 2029, then deleted." in en
+    assert f"Archivé au titre du texte suivant{NBSP}: Code civil 2224. Gardé jusqu’au 1er mars 2029, puis supprimé." in fr
+    assert "Archived under Code civil 2224. Kept until 1 March 2029, then deleted." in en
     assert "Supprimé dès" not in fr and "right after" not in en, "the periods of the living rows are not those of the archive"
 
 

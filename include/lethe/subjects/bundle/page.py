@@ -197,7 +197,9 @@ def _brief(value: int, language: str) -> str:
 
 
 def _instant(at: datetime, language: str, zone: str) -> str:
-    return written_instant(at, language, zone=zone).replace(" h ", "\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}")
+    """An instant that breaks over lines between the day and the hour, and nowhere else."""
+    text = written_instant(at, language, zone=zone)
+    return text.replace(" ", "\N{NO-BREAK SPACE}", 2).replace(" h ", "\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}")
 
 
 def _href(path: str) -> str:
