@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import date
 from pathlib import Path
 
@@ -127,6 +128,17 @@ def test_a_store_whose_connection_is_not_set_is_unknown() -> None:
 
     checked = check(Workspace.open(none), on=ON)
     assert {("store unknown", "spotrak_db"), ("store unknown", "spotrak_s3")} <= {(f.kind, f.where) for f in checked.findings}
+
+
+def test_a_company_that_tells_nobody_anything_is_not_clean(tmp_path: Path) -> None:
+    def none(connection_id: str) -> Connection:
+        raise Unreachable(f"Connection {connection_id!r} is not set.")
+
+    shutil.copytree(SHIPPED, tmp_path / "shop")
+    assert not [f for f in check(Workspace.open(none, tmp_path / "shop"), on=ON).findings if f.kind == "not disclosed"]
+    (tmp_path / "shop" / "disclosure.yaml").unlink()
+    silent = check(Workspace.open(none, tmp_path / "shop"), on=ON).findings
+    assert [(f.where, f.stops) for f in silent if f.kind == "not disclosed"] == [("disclosure.yaml", True)]
 
 
 def _workspace(url: str, objects: Connection) -> Workspace:

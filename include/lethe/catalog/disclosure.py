@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from lethe.catalog.model import Catalog
+from lethe.catalog.scan import TO_DECIDE
 from lethe.findings import CheckFinding, Kind
 from lethe.frozen import Frozen
 from lethe.policy.model import Id, PolicyVersion, Role
@@ -68,6 +69,7 @@ def check_disclosure(disclosure: Disclosure, catalog: Catalog, policy: PolicyVer
         *_recipients(disclosure),
         *_purposes(disclosure, catalog),
         *_periods(disclosure, catalog, policy),
+        *_undecided(disclosure),
     ]
 
 
@@ -125,3 +127,16 @@ def _periods(disclosure: Disclosure, catalog: Catalog, policy: PolicyVersion) ->
             yield _finding(
                 "not disclosed", f"subset {subset}", "A rule is about it, and it has no words.", f"Add it under `subsets:` of {FILE}."
             )
+
+
+def _undecided(disclosure: Disclosure) -> Iterator[CheckFinding]:
+    """Words that `lethe scan` left open: nobody is to read them."""
+    for part in ("datasets", "recipients", "purposes", "clocks", "subsets"):
+        for name, words in disclosure.model_dump(mode="json")[part].items():
+            if TO_DECIDE in str(words):
+                yield _finding(
+                    "not disclosed",
+                    f"{FILE} {part}.{name}",
+                    f"Its words are still {TO_DECIDE}.",
+                    "Write them for the people who read them.",
+                )

@@ -80,6 +80,21 @@ def starter_rules(store: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def starter_disclosure(store: Mapping[str, Any]) -> dict[str, Any]:
+    """What persons would be told of each dataset of a scanned store, every word of it still to be decided."""
+    age = {"fr": f"{TO_DECIDE}: la date de l’enregistrement", "en": f"{TO_DECIDE}: the date of the record"}
+    source = {"fr": f"{TO_DECIDE}: d’où viennent ces données.", "en": f"{TO_DECIDE}: where this data comes from."}
+    return {
+        "recipients": {},
+        "purposes": {"to-decide": f"{TO_DECIDE}: pourquoi ces données sont utilisées."},
+        "clocks": {"age": age},
+        "datasets": {
+            name: {"title": dict.fromkeys(("fr", "en"), f"{TO_DECIDE}: {name}"), "source": dict(source), "recipients": []}
+            for name in store["tables"]
+        },
+    }
+
+
 def _bare(name: str) -> str:
     return name.partition(".")[2]
 

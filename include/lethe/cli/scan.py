@@ -26,7 +26,7 @@ def scan(
 ) -> None:
     """Writes a first catalog of a database, guesses marked, and a starter policy whose periods are left for you to decide."""
     from lethe.catalog.scan import scan as guess
-    from lethe.catalog.scan import starter_rules
+    from lethe.catalog.scan import starter_disclosure, starter_rules
     from lethe.instants import now
 
     today = now().date()
@@ -38,6 +38,9 @@ def scan(
     files = {
         folder / "catalog" / f"{connection}.yaml": _HEAD + _yaml(value),
         folder / "catalog" / "purposes.yaml": _yaml({"purposes": {"to-decide": "TO-DECIDE: why this data is used."}}),
+        folder
+        / "disclosure.yaml": "# What a person reads of each dataset. Recipients are defined above and named below; none: nobody outside.\n"
+        + _yaml(starter_disclosure(value)),
         folder / version / "policy.yaml": _yaml(_policy(company, today, time_zone, words)),
         folder / version / "rules.yaml": "# A period is P12M, P5Y or P30D. None is guessed: nothing loads until each is decided.\n"
         + _yaml({"rules": starter_rules(value)}),

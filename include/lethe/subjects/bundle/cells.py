@@ -24,7 +24,7 @@ _MONTHS = {
     "en": ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 }
 _NBSP = "\N{NO-BREAK SPACE}"
-_UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,8 @@ def cell(value: Any, kind: str, language: str, zone: str) -> Cell:
 
 
 def shown(text: str) -> str:
-    """`text` without what no page can show: control characters and halves of characters."""
+    """`text` without what no page can show (control characters, halves of characters), or what would show it as another: `exe.png` that is
+    `gnp.exe` behind a mark that turns the direction of reading."""
     return _UNSHOWN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from lethe.catalog.disclosure import Disclosure
 from lethe.control.requests import Language
 from lethe.instants import local_day
+from lethe.reports.words import short
 from lethe.subjects.answers.dates import written_day, written_instant, written_size
 from lethe.subjects.bundle.categories import OPERATIONS, category_words, secret
 from lethe.subjects.bundle.cells import Cell, cells, shown
 from lethe.subjects.bundle.model import FIRST, About, FileTold, SectionTold
-from lethe.subjects.bundle.periods import retention
+from lethe.subjects.bundle.periods import retention, typeset
 from lethe.subjects.bundle.years import YearBar, year_bars
 from lethe.subjects.found import Field, Origin
 
@@ -119,12 +121,13 @@ def _page(about: About, told: Sequence[SectionTold], language: Language) -> str:
             undated=years.get(None, 0),
             lang=language.value,
             other=PAGES[Language.EN if language is Language.FR else Language.FR],
-            css=Markup((_TEMPLATES / "index.css").read_text(encoding="utf-8")),
+            css=Markup((_TEMPLATES / "index.css").read_text(encoding="utf-8")),  # our own file
             received_on=local_day(about.received_at, about.policy.time_zone),
             day=partial(written_day, language=language.value),
-            instant=partial(written_instant, language=language.value, zone=about.policy.time_zone),
+            instant=partial(_instant, language=language.value, zone=about.policy.time_zone),
             size=partial(written_size, language=language.value),
             number=partial(_number, language=language.value),
+            brief=partial(_brief, language=language.value),
         )
     )
 
@@ -137,8 +140,8 @@ def _shown(about: About, told: SectionTold, language: str) -> SectionShown:
     rows = tuple(cells(row, section.fields, language, about.policy.time_zone, hidden) for row in told.first[:FIRST])
     return SectionShown(
         told=told,
-        title=words.title.of(language) if words else section.dataset,
-        source=words.source.of(language) if words and words.source else "",
+        title=typeset(words.title.of(language), language) if words else section.dataset,
+        source=typeset(words.source.of(language), language) if words and words.source else "",
         purposes=tuple(_purpose(about, p, language) for p in section.purposes),
         periods=() if section.origin is Origin.ARCHIVE else retention(about.policy, section.category, disclosure, language),
         recipients=_recipients(disclosure, section.dataset, language),
@@ -153,12 +156,16 @@ def _shown(about: About, told: SectionTold, language: str) -> SectionShown:
 def _purpose(about: About, purpose: str, language: str) -> str:
     """A purpose in words: the French ones are the disclosure's, the English ones the catalog's."""
     found: str = (about.disclosure.purposes if language == "fr" else about.purposes).get(purpose) or about.purposes.get(purpose, purpose)
-    return found
+    return typeset(found, language)
 
 
 def _recipients(disclosure: Disclosure, dataset: str, language: str) -> tuple[str, ...]:
     told = disclosure.datasets.get(dataset)
-    return tuple(disclosure.recipients[r].of(language) for r in told.recipients if r in disclosure.recipients) if told else ()
+    return (
+        tuple(typeset(disclosure.recipients[r].of(language), language) for r in told.recipients if r in disclosure.recipients)
+        if told
+        else ()
+    )
 
 
 def _kinds(fields: Sequence[Field], language: str) -> tuple[str, ...]:
@@ -183,16 +190,31 @@ def _number(value: int, language: str) -> str:
     return f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}") if language == "fr" else f"{value:,}"
 
 
+def _brief(value: int, language: str) -> str:
+    """A bar's number, in two digits from a thousand on: `950`, `2.5k`, `18k`; `2,5k`."""
+    text = short(value if value < 1000 else round(value, 2 - len(str(value))))
+    return text.replace(".", ",") if language == "fr" else text
+
+
+def _instant(at: datetime, language: str, zone: str) -> str:
+    """An instant that breaks over lines between the day and the hour, and nowhere else."""
+    text = written_instant(at, language, zone=zone)
+    return text.replace(" ", "\N{NO-BREAK SPACE}", 2).replace(" h ", "\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}")
+
+
 def _href(path: str) -> str:
     """A path of the bag as a link that stays in the bag, whatever characters it has."""
     return "./" + quote(path.encode("utf-8", "replace"), safe="/")
 
 
+def _source(name: str) -> str:
+    text = (_TEMPLATES / name).read_text(encoding="utf-8")
+    return typeset(text, "fr") if name.endswith(".fr.html") else text
+
+
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
+    made = Environment(loader=FunctionLoader(_source), undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     made.filters["href"] = _href
     made.filters["shown"] = shown
     return made

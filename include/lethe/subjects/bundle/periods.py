@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -11,10 +12,16 @@ from lethe.policy.period import Period
 
 _UNITS = {"fr": (("an", "ans"), ("mois", "mois"), ("jour", "jours")), "en": (("year", "years"), ("month", "months"), ("day", "days"))}
 _NBSP = "\N{NO-BREAK SPACE}"
+_BEFORE_HIGH_PUNCTUATION = re.compile(r" (?=[:;?»]|!(?!=))|(?<=«) ")
 _GROUNDS = {
     "fr": {"obligation": "obligation légale", "claims": "preuve en cas de litige"},
     "en": {"obligation": "a legal duty", "claims": "proof in case of a dispute"},
 }
+
+
+def typeset(text: str, language: str) -> str:
+    """Words of ours with the spaces that French keeps before `:`, `;`, `?`, `!`; never a value of somebody's data."""
+    return _BEFORE_HIGH_PUNCTUATION.sub(_NBSP, text) if language == "fr" else text
 
 
 def written_period(period: Period, language: str) -> str:
@@ -44,9 +51,9 @@ def _sentence(rule: Rule, disclosure: Disclosure, language: str) -> str:
     subset = _words(disclosure.subsets.get(rule.subset), rule.subset, language) if rule.subset else ""
     said = _fr(rule, clock) if language == "fr" else _en(rule, clock)
     if subset:
-        first = f"{subset[:1].upper()}{subset[1:]}{_NBSP if language == 'fr' else ''}: "
+        first = f"{subset[:1].upper()}{subset[1:]}{' : ' if language == 'fr' else ': '}"
         said = [f"{first}{said[0][:1].lower()}{said[0][1:]}", *said[1:]]
-    return " ".join(said)
+    return typeset(" ".join(said), language)
 
 
 def _fr(rule: Rule, clock: str) -> Sequence[str]:
@@ -63,7 +70,7 @@ def _fr(rule: Rule, clock: str) -> Sequence[str]:
         said.append("Jamais tant que votre contrat est en cours.")
     if rule.kept_for:
         said.append("Plus tard, si votre entreprise a encore des données à récupérer chez nous.")
-    return [s.replace(" ;", f"{_NBSP};") for s in said]
+    return said
 
 
 def _en(rule: Rule, clock: str) -> Sequence[str]:

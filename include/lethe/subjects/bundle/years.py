@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lethe.frozen import Frozen
 
-MOST = 15
+MOST = 12
 """Bars that fit a phone."""
 
 
