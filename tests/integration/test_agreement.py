@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -13,8 +14,12 @@ from lethe.control.agreement import verify_evidence
 from lethe.control.approvals import approve, record_answer
 from lethe.control.holds import active_scopes, add_hold, lift_hold
 from lethe.control.plans import DRY, Counted, save_counts, save_plan
+from lethe.control.requests import RequestState
 from lethe.evidence.verdict import LedgerFinding
 from lethe.settings import SHIPPED, catalog_dir
+from lethe.subjects.extending import extend
+from lethe.subjects.identifiers import identifier
+from lethe.subjects.requests import decide_identity, destroy_keys, move_on, open_request
 
 DAY = date(2026, 11, 23)
 PLANS = [a_plan(as_of=AS_OF.replace(day=d)) for d in (21, 22, 23)]
@@ -130,3 +135,52 @@ def test_a_hold_added_while_the_ledger_is_verified_is_no_difference(said: Contro
             return []
 
     assert verify_evidence(said.runtime, Adds(), digest_key=DIGEST_KEY).sound
+
+
+ADDRESS = "jeanne@example.org"
+
+
+@pytest.fixture
+def asked(control: ControlDatabase) -> tuple[ControlDatabase, str, str]:
+    """Two requests in every way that a request changes: one closed and its key destroyed, one extended and accepted."""
+    given: dict[str, Any] = {"kind": "access", "channel": "email", "language": "fr", "by": "j.dupont"}
+    keys = {"request_key": bytes(32), "digest_key": DIGEST_KEY}
+    with control.runtime.begin() as connection:
+        one, two = (open_request(connection, [identifier("email", ADDRESS)], **given, **keys).request.id for _ in range(2))
+        decide_identity(connection, one, decision="ask_more", reason="proof_missing", by="a.martin")
+        decide_identity(connection, one, decision="refuse", reason="no_answer", by="a.martin", channel="airflow")
+        move_on(connection, one, RequestState.CLOSED, by="a.martin")
+        destroy_keys(connection, one, by="a.martin")
+        extend(connection, two, reason="number", by="a.martin")
+        decide_identity(connection, two, decision="accept", reason="known_address", by="a.martin")
+    return control, one, two
+
+
+def test_requests_that_say_what_the_ledger_says_are_sound(asked: tuple[ControlDatabase, str, str]) -> None:
+    assert found(asked[0]) == ()
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ("UPDATE lethe.requests SET state = 'accepted', closed_at = NULL WHERE id = :one", "state, closed_at differs"),
+        ("UPDATE lethe.requests SET identity = 'claimed' WHERE id = :two", "identity differs"),
+        ("UPDATE lethe.requests SET state = 'waiting_identity' WHERE id = :two", "state differs"),
+        ("UPDATE lethe.requests SET legal_due_on = '2099-01-01' WHERE id = :two", "legal_due_on differs"),
+        ("UPDATE lethe.requests SET extended_to = NULL WHERE id = :two", "extended_to differs"),
+        ("UPDATE lethe.requests SET keys_destroyed_at = '2099-01-01' WHERE id = :one", "keys_destroyed_at differs"),
+        ("UPDATE lethe.request_decisions SET by = 'j.dupont' WHERE reason = 'known_address'", "no longer in its table"),
+        ("DELETE FROM lethe.request_decisions WHERE reason = 'proof_missing'", "no longer in its table"),
+        ("INSERT INTO lethe.request_decisions (request, at, by, decision, reason, channel) "
+         "VALUES (:two, now(), 'a.martin', 'accept', 'known_address', 'credentials')", "no record says that"),
+        ("INSERT INTO lethe.requests SELECT 'R-2026-00000000', kind, channel, language, received_at, identity, state, reply_due_on, "
+         "legal_due_on, extended_to, tenant, wrapped_key, closed_at, keys_destroyed_at FROM lethe.requests WHERE id = :two", "no record says so"),
+    ],
+)  # fmt: skip
+def test_a_request_or_decision_that_is_changed_by_hand_is_named(asked: tuple[ControlDatabase, str, str], edit: str, says: str) -> None:
+    control, one, two = asked
+    with control.superuser.begin() as connection:
+        connection.execute(text(edit), {k: v for k, v in (("one", one), ("two", two)) if f":{k}" in edit})
+    differing = found(control)
+    assert differing and any(says in f.text for f in differing) and all(f.how == "contradicted" for f in differing)
+    assert "jeanne" not in str(differing)

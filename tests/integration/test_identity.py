@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,7 +135,7 @@ def test_a_proof_is_refused_once_it_is_decided_or_when_it_is_none(box: Box, monk
                 with pytest.raises(UnknownName) as refused:
                     act(unknown)
                 assert "canary" not in str(refused.value)
-    connection = json.loads(__import__("os").environ["AIRFLOW_CONN_REQUESTS_S3"])
+    connection = json.loads(os.environ["AIRFLOW_CONN_REQUESTS_S3"])
     del connection["extra"]["encryption"]
     monkeypatch.setenv("AIRFLOW_CONN_REQUESTS_S3", json.dumps(connection))
     with box.open() as workspace, pytest.raises(RequestRefused, match="encrypt"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,53 @@ def test_killed_at_any_step_no_request_is_opened_twice_and_nothing_is_left(box: 
     assert {key.partition("/")[0] for key in box.left(box.proofs)} == set(requests)
     assert len(set(box.left(box.proofs))) == 2
     assert len(box.evidence("intake.opened")) == 1
+
+
+@pytest.mark.parametrize("box", ["versions"], indirect=True)
+def test_two_runs_at_once_open_a_file_once(box: Box) -> None:
+    box.put("passport.pdf", b"%PDF proof")
+    box.put("one.json", {**ONE, "proof": "passport.pdf"})
+    ready = threading.Barrier(2)
+    taken: list[Taken] = []
+
+    def work() -> None:
+        ready.wait(30)
+        taken.append(take(box))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(taken) == 2 and sum(t.files for t in taken) == 1 and [t.kept for t in taken] == [(), ()]
+    assert len(box.requests()) == len(box.evidence("intake.opened")) == 1
+    assert box.left() == [] and len(set(box.left(box.proofs))) == 1
+
+
+@pytest.mark.parametrize("box", ["versions"], indirect=True)
+def test_a_request_that_is_decided_before_its_proof_has_moved_gets_none(box: Box, wire: Wire) -> None:
+    box.put("passport.pdf", b"%PDF proof")
+    box.put("one.json", {**ONE, "proof": "passport.pdf"})
+    wire.fail("put", 1, "cut", and_stop=True)
+    with pytest.raises(Unreachable):
+        take(box)
+    wire.mend()
+    (request,) = box.requests()
+    with box.open() as workspace:
+        decide(workspace, request, decision="accept", reason="known_address", by="a.martin")
+    take(box)
+    assert box.left() == box.left(box.proofs) == [] and box.evidence("intake.deleted")[0]["proofs_late"] == 1
+
+
+@pytest.mark.parametrize("box", ["versions"], indirect=True)
+def test_a_proof_that_could_not_be_encrypted_refuses_the_file_and_is_not_lost(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_REQUESTS_S3"])
+    del connection["extra"]["encryption"]
+    monkeypatch.setenv("AIRFLOW_CONN_REQUESTS_S3", json.dumps(connection))
+    box.put("passport.pdf", b"%PDF proof")
+    box.put("one.json", {**ONE, "proof": "passport.pdf"})
+    assert take(box).refused == 1 and "encryption" in box.evidence("intake.refused")[0]["problem"]
+    assert box.left() == ["one.json", "passport.pdf"] and box.requests() == []
 
 
 @pytest.mark.parametrize("kind", ["list versions", "get", "put", "delete"])

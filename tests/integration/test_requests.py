@@ -26,6 +26,7 @@ from lethe.errors import RequestRefused, UnknownName, Unopenable
 from lethe.evidence.ledger import records, walk
 from lethe.evidence.record import keyed_digest
 from lethe.stores.s3.client import client
+from lethe.subjects.extending import extend
 from lethe.subjects.identifiers import identifier
 from lethe.subjects.requests import (
     REASONS,
@@ -332,3 +333,62 @@ def test_without_a_whole_key_nothing_is_opened(lethe: Any, control: ControlDatab
     code, out, err = lethe(*NEW, given=f"email={CANARY}".encode())
     assert code == 2 and "LETHE_REQUEST_KEY" in err and "canary" not in out + err
     assert everything(control) == [[], [], [], []]
+
+
+def extended(control: ControlDatabase, request: str, **changes: Any) -> Any:
+    with control.runtime.begin() as connection:
+        return extend(connection, request, **{"reason": "complexity", "by": "a.martin", "at": AT, **changes})
+
+
+def test_a_request_is_extended_once_to_three_months_after_receipt_while_the_first_month_runs(control: ControlDatabase) -> None:
+    neighbour, request = opened(control).request, opened(control).request.id
+    last_moment, too_late = datetime(2026, 12, 9, 22, 59, tzinfo=UTC), datetime(2026, 12, 9, 23, 0, tzinfo=UTC)
+    with pytest.raises(RequestRefused, match="too late"):
+        extended(control, request, at=too_late)
+    assert extended(control, request, at=last_moment).extended_to == date(2027, 2, 9)
+    with pytest.raises(RequestRefused, match="once only"):
+        extended(control, request)
+    for change in ({"reason": CANARY}, {"by": CANARY}):
+        with pytest.raises(RequestRefused) as refused:
+            extended(control, neighbour.id, **change)
+        assert "canary" not in str(refused.value)
+    with pytest.raises(UnknownName):
+        extended(control, CANARY)
+    for state in ("refused", "answered", "closed"):
+        with pytest.raises(RequestRefused, match="nothing is left"):
+            extended(control, brought(control, state))
+    with pytest.raises(RequestRefused, match="tenant"):
+        extended(control, opened(control, kind="tenant_instruction", tenant="42").request.id)
+    with control.runtime.connect() as connection:
+        assert show(connection, neighbour.id)[0] == neighbour
+        assert [r.content["reason"] for r in records(connection, kind="request.extended")] == ["complexity"]
+
+
+def test_the_command_extends_closes_and_destroys(lethe: Any, control: ControlDatabase) -> None:
+    made = json.loads(lethe(*NEW, "--json", given=f"email={CANARY}\n".encode())[1])["id"]
+    assert lethe("request", "extend", made, "--reason", "canary", "--by", "a.martin")[0] == 2
+    code, out, _ = lethe("request", "extend", made, "--reason", "number", "--by", "a.martin", "--json")
+    assert code == 0 and json.loads(out)["extended_to"] is not None
+    assert lethe("request", "close", made, "--by", "a.martin")[0] == 2
+    assert lethe("request", "decide", made, "refuse", "--reason", "no_answer", "--by", "a.martin")[0] == 0
+    assert lethe("request", "destroy-keys", made, "--by", "a.martin")[0] == 2
+    assert lethe("request", "close", made, "--by", "a.martin")[0] == 0
+    assert lethe("request", "destroy-keys", made, "--by", "a.martin")[0] == 0
+    assert lethe("request", "show", made, "--identifiers", "--by", "a.martin")[0] == 2
+    for word in ("close", "destroy-keys"):
+        code, out, err = lethe("request", word, CANARY, "--by", "a.martin")
+        assert code == 2 and "canary" not in out + err
+
+
+@pytest.mark.parametrize(("said", "reply"), [("yes", "2025-12-30"), ("no", "2025-12-29"), ("", "2025-12-29")])
+def test_the_holidays_of_alsace_and_moselle_are_a_setting(lethe: Any, monkeypatch: pytest.MonkeyPatch, said: str, reply: str) -> None:
+    """26 December 2025 is a Friday; what came in on the 19th, another Friday, is answered five business days later."""
+    monkeypatch.setenv("LETHE_ALSACE_MOSELLE", said)
+    code, out, _ = lethe(*NEW, "--received-at", "2025-12-19T09:00:00+01:00", "--json", given=f"email={CANARY}".encode())
+    assert code == 0 and json.loads(out)["reply_due_on"] == reply
+
+
+def test_a_setting_that_is_neither_yes_nor_no_opens_nothing(lethe: Any, control: ControlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LETHE_ALSACE_MOSELLE", "oui")
+    code, _, err = lethe(*NEW, given=f"email={CANARY}".encode())
+    assert code == 2 and "LETHE_ALSACE_MOSELLE" in err and everything(control) == [[], [], [], []]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lethe.cli.output import AsJson, instant, print_json, print_table, say
+from lethe.cli.request_end import close, destroy_keys, extend
 from lethe.cli.request_files import intake, proof
 
 if TYPE_CHECKING:
@@ -186,6 +187,9 @@ def decide(
 
 request.command("intake")(intake)
 request.command("proof")(proof)
+request.command("extend")(extend)
+request.command("close")(close)
+request.command("destroy-keys")(destroy_keys)
 
 
 @request.command(context_settings=_QUIET)

@@ -1,4 +1,5 @@
 """Do the tables that decide what is deleted still say what the ledger says? Holds and approvals can be updated; their records cannot.
+Those of requests are in `request_agreement.py`.
 
 A hold that was lifted by an UPDATE, an approval that was written by hand, a ceiling that was raised: each differs from its record.
 """
@@ -6,15 +7,16 @@ A hold that was lifted by an UPDATE, an approval that was written by hand, a cei
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, select
 
 from lethe.control.approvals import KEPT_THERE
+from lethe.control.differing import contradicted, differ, plain, recorded
 from lethe.control.holds import person_digest
+from lethe.control.request_agreement import decision_differences, request_differences
 from lethe.control.tables import approvals, holds
 from lethe.evidence.heads import HeadStore
 from lethe.evidence.ledger import records
@@ -26,14 +28,19 @@ _APPROVAL = ("channel", "reason", "recorded_by")
 
 
 def verify_evidence(engine: Engine, store: HeadStore, *, digest_key: bytes) -> Verdict:
-    """`verify_ledger`, and whether holds and approvals agree with their records, in one snapshot.
+    """`verify_ledger`, and whether holds, approvals and requests agree with their records, in one snapshot.
 
     `digest_key` is the key of the digests of persons: without it a hold on a person differs. Raises what `verify_ledger` raises.
     """
     with engine.connect() as connection:
         verdict = verify_ledger(connection, store)
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        found = (*hold_differences(connection, digest_key=digest_key), *approval_differences(connection))
+        found = (
+            *hold_differences(connection, digest_key=digest_key),
+            *approval_differences(connection),
+            *request_differences(connection),
+            *decision_differences(connection),
+        )
     return replace(verdict, findings=(*verdict.findings, *sorted(found, key=lambda f: f.seq)))
 
 
@@ -47,25 +54,14 @@ def hold_differences(connection: Connection, *, digest_key: bytes) -> tuple[Ledg
         elif body["hold"] in said:
             said[body["hold"]] = (record.seq, said[body["hold"]][1] | {"lifted_at": at, "lifted_by": body["by"]})
     there = {r["id"]: _hold(r, digest_key) for r in connection.execute(select(holds)).mappings()}
-    return tuple(_differ("Hold", said, there))
+    return tuple(differ("Hold", said, there))
 
 
 def _hold(row: RowMapping, digest_key: bytes) -> dict[str, Any]:
     person = row["person_key"]
     digest = person_digest(digest_key, (row["person_dataset"] or "", person)) if person is not None and len(digest_key) >= 16 else person
     given = {**row, "person_digest": digest}
-    return {k: _plain(given[k]) for k in (*_HOLD, "lifted_by")} | {k: _recorded(row[k]) for k in ("added_at", "lifted_at")}
-
-
-def _differ(what: str, said: Mapping[int, tuple[int, dict[str, Any]]], there: Mapping[int, dict[str, Any]]) -> Iterator[LedgerFinding]:
-    last = max((seq for seq, _ in said.values()), default=0)
-    for number, (seq, body) in said.items():
-        if number not in there:
-            yield _contradicted(seq, f"{what} {number} is gone from its table, though record {seq} says that it was added.")
-        elif other := [k for k, v in body.items() if not _same(v, there[number][k])]:
-            yield _contradicted(seq, f"{what} {number} is not what record {seq} says: {', '.join(other)} differs.")
-    for number in there.keys() - said.keys():
-        yield _contradicted(last, f"{what} {number} was added to its table, and no record says so.")
+    return {k: plain(given[k]) for k in (*_HOLD, "lifted_by")} | {k: recorded(row[k]) for k in ("added_at", "lifted_at")}
 
 
 def approval_differences(connection: Connection) -> tuple[LedgerFinding, ...]:
@@ -79,7 +75,7 @@ def approval_differences(connection: Connection) -> tuple[LedgerFinding, ...]:
             "approver": body["approver"],
             "ceilings": body["ceilings"],
             "given_at": record.recorded_at,
-            "responded_at": _recorded(datetime.fromisoformat(body["responded_at"])) if body.get("responded_at") else None,
+            "responded_at": recorded(datetime.fromisoformat(body["responded_at"])) if body.get("responded_at") else None,
         }
         said.setdefault(canonical_json(given), []).append(record.seq)
     there: Counter[str] = Counter()
@@ -96,36 +92,13 @@ def approval_differences(connection: Connection) -> tuple[LedgerFinding, ...]:
             there[form] += 1
     lost = sorted(seq for form, seqs in said.items() for seq in seqs[there[form] :])
     last = max((seq for seqs in said.values() for seq in seqs), default=0)
-    gone = [_contradicted(seq, f"Record {seq} is an approval or refusal that is no longer in its table as it was given.") for seq in lost]
-    return (*gone, *(_contradicted(last, text) for text in unsaid))
+    gone = [contradicted(seq, f"Record {seq} is an approval or refusal that is no longer in its table as it was given.") for seq in lost]
+    return (*gone, *(contradicted(last, text) for text in unsaid))
 
 
 def _approval(row: RowMapping, approver: str, left_out: str) -> dict[str, Any]:
-    return {k: _plain(row[k]) for k in (*_APPROVAL, "plan", "approved", "ceilings") if k != left_out} | {
+    return {k: plain(row[k]) for k in (*_APPROVAL, "plan", "approved", "ceilings") if k != left_out} | {
         "approver": approver,
-        "given_at": _recorded(row["given_at"]),
-        "responded_at": _recorded(row["responded_at"]),
+        "given_at": recorded(row["given_at"]),
+        "responded_at": recorded(row["responded_at"]),
     }
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
-def _recorded(value: datetime | None) -> str | None:
-    """An instant as a record writes it."""
-    return None if value is None else value.astimezone(UTC).isoformat(timespec="microseconds")
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal, or the same instant written with another offset."""
-    if one == other or not (isinstance(one, str) and isinstance(other, str)):
-        return bool(one == other)
-    try:
-        return datetime.fromisoformat(one) == datetime.fromisoformat(other)
-    except (ValueError, TypeError):
-        return False
-
-
-def _contradicted(seq: int, said: str) -> LedgerFinding:
-    return LedgerFinding(how="contradicted", seq=seq, text=said)

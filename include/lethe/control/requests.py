@@ -205,6 +205,12 @@ def update_state(connection: Connection, request: Request, state: RequestState, 
     return request_of(connection, request.id)
 
 
+def set_extended(connection: Connection, request: Request, extended_to: date) -> Request:
+    """Writes the extended deadline of a request whose row is locked."""
+    connection.execute(requests.update().where(requests.c.id == request.id).values(extended_to=extended_to))
+    return request_of(connection, request.id)
+
+
 def delete_keys(connection: Connection, request: Request, *, at: datetime) -> Request:
     """Takes out the wrapped key, and the identifiers with their digests."""
     connection.execute(request_identifiers.delete().where(request_identifiers.c.request == request.id))
