@@ -44,7 +44,7 @@ from lethe.airflow.identity import IdentityDecision
     max_active_runs=16,  # one that waits for a decision keeps no other from being answered
     on_failure_callback=[ON_RUN_FAILURE],
     allowed_run_types=["manual"],
-    dagrun_timeout=timedelta(days=5),
+    dagrun_timeout=timedelta(days=6),
     default_args=task_defaults(alert=False),
     params={"requests": params.requests()},
     render_template_as_native_obj=True,
