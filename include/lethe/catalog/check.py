@@ -87,6 +87,8 @@ def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
         yield from _columns(table, f"{name} subset {subset_id}", tuple(c.column for c in conditions))
     if table.tenant is not None:
         yield from _path(store, name, table.tenant, f"{name} tenant", end=store.tenants)
+    if table.calendar is not None:
+        yield from _columns(table, f"{name} calendar", table.calendar.columns)
     for path in table.persons:
         end = yield from _path(store, name, path, f"{name} persons")
         if end is not None and end not in store.identities:
