@@ -11,8 +11,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from helpers.bundling import MADE_AT, REQUEST, Sink, about, bundle, file, one, paths, read, row, section, valid
 
+from helpers.bundling import MADE_AT, REQUEST, Sink, about, bundle, file, one, paths, read, row, section, valid
 from lethe.errors import BundleDiffers
 from lethe.subjects.bundle import write_bundle
 from lethe.subjects.bundle.chunk import ROWS
