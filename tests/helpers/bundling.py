@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import bagit
+import bagit  # type: ignore[import-untyped]
 
 from lethe.control.requests import Language, RequestKind
 from lethe.policy.load import load_version

@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -36,7 +36,7 @@ def rewritten(change: Callable[[str, bytes], list[tuple[str, bytes]]]) -> bytes:
     """The bundle written again by the same writer's rules, each entry (name in the ZIP, body) as `change` wants it."""
     made = Kept()
     with zipfile.ZipFile(io.BytesIO(BODY)) as source:
-        target = zipfile.ZipFile(Unseekable(made), "w", zipfile.ZIP_DEFLATED)
+        target = zipfile.ZipFile(cast(Any, Unseekable(made)), "w", zipfile.ZIP_DEFLATED)
         for info in source.infolist():
             for name, content in change(info.filename, source.read(info)):
                 new = zipfile.ZipInfo(name, info.date_time)

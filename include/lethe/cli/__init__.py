@@ -9,6 +9,7 @@ from __future__ import annotations
 import typer
 
 from lethe.cli.archive import archive
+from lethe.cli.bundle import bundle
 from lethe.cli.check import check
 from lethe.cli.docs import docs
 from lethe.cli.hold import hold
@@ -34,6 +35,7 @@ app.add_typer(plan, name="plan")
 app.add_typer(hold, name="hold")
 app.add_typer(archive, name="archive")
 app.add_typer(request, name="request")
+app.add_typer(bundle, name="bundle")
 app.add_typer(policy, name="policy")
 app.command()(verify)
 app.command(hidden=True)(docs)

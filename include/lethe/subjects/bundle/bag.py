@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 TAGS = ("bagit.txt", "bag-info.txt", "manifest-sha256.txt")
@@ -84,7 +84,7 @@ class BagWriter:
     def __init__(self, stream: Stream, *, folder: str, made_at: datetime) -> None:
         """`folder`: the one folder of the ZIP. `made_at`: the date of every entry, in UTC, as the ZIP can tell it (1980 to 2107)."""
         self._out = _Out(stream)
-        self._zip = zipfile.ZipFile(self._out, "w", zipfile.ZIP_DEFLATED)  # type: ignore[arg-type]  # it asks for write and flush
+        self._zip = zipfile.ZipFile(cast(Any, self._out), "w", zipfile.ZIP_DEFLATED)  # it asks for write and flush only
         self._folder = folder
         at = made_at.astimezone(UTC)
         self._date = (min(max(at.year, 1980), 2107), at.month, at.day, at.hour, at.minute, at.second // 2 * 2)
@@ -93,7 +93,7 @@ class BagWriter:
         self._payload_bytes = 0
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes that went out so far."""
         return self._out.bytes
 

@@ -53,6 +53,8 @@ class Container:
     def pieces(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         """The content of an entry, a MiB at a time. Raises BadZipFile unless its bytes are one deflate stream, whole and nothing more, that has
         the size and the checksum that the directory tells. (`zipfile` stops reading where the size is reached.)"""
+        if info.header_offset < 0:
+            raise zipfile.BadZipFile
         self._file.seek(info.header_offset)
         head = self._file.read(30)
         if len(head) < 30 or head[:4] != b"PK\x03\x04" or info.compress_type != zipfile.ZIP_DEFLATED or info.flag_bits & 1:
@@ -81,11 +83,9 @@ class Container:
             if len(line) < _DIRECTORY + sum(lengths) or struct.unpack_from("<3H", line, 28) != lengths:
                 return False  # a reader may take what is too long for all that is left
         size = self._file.tell() - self._next
-        wide = any(i.extra for i in self._infos) or self._next >= zipfile.ZIP64_LIMIT or len(self._infos) >= zipfile.ZIP_FILECOUNT_LIMIT
-        end = self._file.read(_END64 + _END + 1)
-        if wide or len(end) == _END64 + _END:
+        end, count = self._file.read(_END64 + _END + 1), len(self._infos)
+        if max(self._next, size) > zipfile.ZIP64_LIMIT or count > zipfile.ZIP_FILECOUNT_LIMIT:
             return len(end) == _END64 + _END
-        count = len(self._infos)
         return end == struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, size, self._next, 0)
 
 

@@ -70,7 +70,7 @@ class _Writer:
         written = 0
         for row in rows:
             texts = encoder.encode(row)
-            if chunk is not None and not chunk.takes(texts, self._limit - self._open().bytes):
+            if chunk is not None and not chunk.takes(texts, self._limit - self._open().size):
                 written += 1
                 self._open().write(chunk, written, self._open_file)
                 chunk = None
@@ -102,6 +102,6 @@ class _Writer:
 
     def _begin(self, section: Section, first: Texts) -> Chunk:
         """A run of rows that begins with this one: in the next part, unless there is room in this one for it and a run's text."""
-        if not self._open().empty and self._open().bytes + max(self._most_text, 8 * first.text) + first.cost > self._limit:
+        if not self._open().empty and self._open().size + max(self._most_text, 8 * first.text) + first.cost > self._limit:
             self._end(last=False)
         return Chunk(section=section, most_text=self._most_text)

@@ -36,7 +36,7 @@ def cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float | Decimal) and not isfinite(value):
-        value = str(value)
+        value = str(Decimal(value))
     if isinstance(value, bool | int | float | Decimal):
         return json_text(value)
     shown = guarded(value if isinstance(value, str) else json_text(value))
