@@ -6,18 +6,20 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import bagit  # type: ignore[import-untyped]
 
 from lethe.control.requests import Language, RequestKind
-from lethe.policy.load import load_version
+from lethe.policy.load import load_version as _load_version
 from lethe.policy.model import Role
 from lethe.settings import SHIPPED
 from lethe.subjects.bundle import About, Part, write_bundle
 from lethe.subjects.found import Field, FileRef, Origin, Row, Section
 
+load_version = cache(_load_version)
 MADE_AT = datetime(2026, 6, 1, 12, 30, 15, tzinfo=UTC)
 REQUEST = "R-2026-7K3M9QWX"
 

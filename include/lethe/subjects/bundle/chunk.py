@@ -92,7 +92,7 @@ class Encoder:
         assert self._events is not None
         named = f"{self._request}/{self._section.id}/{self._rows}"
         uid = f"{hashlib.sha256(named.encode()).hexdigest()[:32]}@lethe"
-        return calendar.event(self._section, row, self._events, uid=uid, made_at=self._made_at)
+        return calendar.event(row, self._events, uid=uid, made_at=self._made_at)
 
 
 @dataclass(kw_only=True)

@@ -43,7 +43,7 @@ class OpenPart:
     @property
     def size(self) -> int:
         """What it will have when it is ended now, at most: what went out, and what waits for the end."""
-        return self._bag.size + self._later + self._cards_bytes + self._bag.entries * (ENTRY_COST // 2)
+        return self._bag.size + self._later + self._cards_bytes + self._bag.entries * ENTRY_COST
 
     def tell(self, section: Section, texts: Texts) -> None:
         """Takes note of a row that this part will have."""

@@ -144,8 +144,9 @@ def _problems(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Problem]:
 
 def _inside(name: str, folder: str) -> bool:
     """Is it a path below the folder, for every system that may unpack it?"""
-    parts = name.split("/")
-    return parts[0] == folder and len(parts) > 1 and not any(p in {"", ".", ".."} for p in parts) and not re.search(r"[\x00-\x1f\\:]", name)
+    parts = name.removesuffix("/").split("/")
+    below = len(parts) > 1 or name.endswith("/")
+    return parts[0] == folder and below and not any(p in {"", ".", ".."} for p in parts) and not re.search(r"[\x00-\x1f\\:]", name)
 
 
 def _hash(container: Container, info: zipfile.ZipInfo) -> str | None:

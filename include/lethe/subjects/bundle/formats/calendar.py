@@ -9,7 +9,7 @@ from typing import Any
 from icalendar import Calendar, Event
 
 from lethe.catalog.model import CalendarColumns
-from lethe.subjects.found import Row, Section
+from lethe.subjects.found import Row
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")  # RFC 5545 has no way to write them
 
@@ -26,7 +26,7 @@ def head() -> bytes:
 TAIL = b"END:VCALENDAR\r\n"
 
 
-def event(section: Section, row: Row, columns: CalendarColumns, *, uid: str, made_at: datetime) -> bytes | None:
+def event(row: Row, columns: CalendarColumns, *, uid: str, made_at: datetime) -> bytes | None:
     """A row as an event; None when it has no start that a calendar knows. A day is an event of that day; a time without zone stays without."""
     starts, ends = _when(row.values.get(columns.starts)), _when(row.values.get(columns.ends) if columns.ends else None)
     if starts is None:
