@@ -110,4 +110,5 @@ def _head(info: zipfile.ZipInfo, *, wide: bool) -> bytes:
         head = made.FileHeader(zip64=wide)
     except (ValueError, struct.error):
         return b""
-    return head if made.flag_bits == info.flag_bits else b""
+    (flags,) = struct.unpack_from("<H", head, 6)
+    return head if flags == info.flag_bits else b""
