@@ -335,10 +335,10 @@ def test_an_instructing_tenant_gets_its_client_with_calendar_and_files_and_nobod
     (part,) = desk.parts(request)
     with zipfile.ZipFile(io.BytesIO(part)) as opened:
         names = opened.namelist()
-        assert any(n.endswith("/calendar/appointments.ics") for n in names) and any(n.endswith("/contacts/clients.vcf") for n in names)
+        assert {"data/ics/appointments.ics", "data/contact.vcf"} <= {n.partition("/")[2] for n in names}
         root = names[0].split("/")[0]
         for each in found["attachments"]:
-            body = opened.read(f"{root}/data/{each['_file']['path']}")
+            body = opened.read(f"{root}/{each['_file']['path']}")
             assert hashlib.sha256(body).hexdigest() == each["sha256"] and each["_file"]["name"] == each["file_name"]
 
 

@@ -47,6 +47,7 @@ def test_the_shipped_policy_and_catalog_agree() -> None:
 
 
 CASES: list[tuple[Edit, tuple[str, str]]] = [
+    (lambda s, r: s["tables"]["appointments"]["calendar"].update(ends="nothing"), ("name not known", "appointments calendar")),
     (lambda s, r: s["tables"]["users"].update(category="nothing"), ("category without rule", "users")),
     (lambda s, r: s["tables"].pop("email_log"), ("category without dataset", "rule mail-log")),
     (

@@ -74,8 +74,6 @@ def _about(name: str, table: Table) -> Iterator[CheckFinding]:
 def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
     yield from _columns(table, f"{name} key", table.key)
     yield from _columns(table, f"{name} portable", table.portable)
-    if table.calendar is not None:
-        yield from _columns(table, f"{name} calendar", tuple(c for c in table.calendar.model_dump().values() if c))
     if table.files is not None:
         yield from _columns(table, f"{name} files", tuple(c for c in (table.files.name, table.files.media_type) if c))
     yield from _about(name, table)
@@ -106,6 +104,8 @@ def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
         yield from _columns(table, f"{name} subset {subset_id}", tuple(c.column for c in conditions))
     if table.tenant is not None:
         yield from _path(store, name, table.tenant, f"{name} tenant", end=store.tenants)
+    if table.calendar is not None:
+        yield from _columns(table, f"{name} calendar", table.calendar.columns)
     for path in table.persons:
         end = yield from _path(store, name, path, f"{name} persons")
         if end is not None and end not in store.identities:

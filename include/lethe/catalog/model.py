@@ -110,13 +110,18 @@ class Files(Frozen):
 
 
 class CalendarColumns(Frozen):
-    """The columns of a table whose rows are appointments."""
+    """Which columns make an event of a calendar of a row: a tenant is given its business data as iCalendar too."""
 
-    starts: Identifier
+    starts: Identifier = Field(description="An instant or a day; a row without one is no event.")
     ends: Identifier | None = None
     title: Identifier | None = None
     place: Identifier | None = None
     notes: Identifier | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All that are named."""
+        return tuple(c for c in (self.starts, self.ends, self.title, self.place, self.notes) if c is not None)
 
 
 class Table(Frozen):
@@ -228,6 +233,11 @@ class Catalog(Frozen):
     def identities(self) -> tuple[str, ...]:
         """The datasets whose rows are persons, in the order of the stores."""
         return tuple(dict.fromkeys(i for s in self.stores for i in s.identities))
+
+    @property
+    def calendars(self) -> dict[str, CalendarColumns]:
+        """The datasets whose rows are events of a calendar."""
+        return {i: t.calendar for s in self.stores for i, t in s.tables.items() if t.calendar is not None}
 
     def store(self, store_id: str) -> Store:
         """The store of that id; StopIteration when there is none."""

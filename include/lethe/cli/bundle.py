@@ -1,43 +1,65 @@
-"""`lethe bundle verify`: is a bundle whole, and is it the one that was written?"""
+"""`lethe bundle verify`: is a bundle that somebody has what was written for them? Needs no database and no policy."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from lethe.cli.output import AsJson, print_json, say
 
-bundle = typer.Typer(help="Bundles of a person's data.", no_args_is_help=True)
+bundle = typer.Typer(help="Bundles of a person's data, as files.", no_args_is_help=True)
 
-
-@bundle.callback()
-def _group() -> None:
-    """Keeps `verify` a command of its own."""
+_WORDS = {
+    "no bundle": "It is no bundle of Lethe's.",
+    "changed": "Changed",
+    "missing": "Missing",
+    "added": "Added",
+    "double": "There twice",
+    "outside": "Would be unpacked outside the bundle",
+}
 
 
 @bundle.command()
 def verify(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="The parts of a bundle, as they were fetched.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Parts of a bundle: lethe-R-2026-7K3M9QWX-1.zip and so on.")],
     as_json: AsJson = False,
 ) -> None:
-    """Compares every file in a bundle with its manifests; nothing is unpacked. Ends with 1 when something is wrong."""
-    from lethe.errors import UnknownName
-    from lethe.subjects.bundle.verify import problems
-
-    found: dict[str, list[dict[str, str | None]]] = {}
-    for name in files:
-        try:
-            with open(name, "rb") as opened:
-                found[name] = [{"what": p.what, "path": p.path} for p in problems(opened)]
-        except OSError as error:
-            raise UnknownName(f"A bundle cannot be read ({type(error).__name__}).", fix="Give the files as they were fetched.") from None
+    """Checks parts of a bundle: a changed byte, a missing file, an added file. Nothing is unpacked. Exit 1 when something is wrong."""
+    found = [_verify(file) for file in files]
+    intact = not any(each["problems"] for each in found)
     if as_json:
-        print_json({"bundles": [{"file": name, "problems": wrong} for name, wrong in found.items()]})
+        print_json({"intact": intact, "files": found})
     else:
-        for name, wrong in found.items():
-            say(f"{name}: {'whole' if not wrong else 'NOT whole'}")
-            for each in wrong:
-                say(f"  {each['path'] or 'the bundle'}: {each['what']}" if each["path"] else f"  {each['what']}")
-    if any(found.values()):
+        for each in found:
+            for problem in each["problems"]:
+                where = (
+                    f": {_printable(problem['path'])}"
+                    if problem["path"]
+                    else ("" if problem["what"] == "no bundle" else ": the ZIP itself")
+                )
+                say(f"{_printable(each['file'])}: {_WORDS[problem['what']]}{where}")
+            if not each["problems"]:
+                say(f"{_printable(each['file'])}: intact, {sum(each['rows'].values())} rows of {len(each['rows'])} datasets.")
+    if not intact:
         raise typer.Exit(1)
+
+
+def _verify(file: str) -> dict[str, Any]:
+    from lethe.errors import Unreachable
+    from lethe.subjects.bundle.verify import contents, problems
+
+    try:
+        with Path(file).open("rb") as opened:
+            wrong = problems(opened)
+            rows = Counter(section for section, _ in contents(opened)) if not wrong else Counter[str]()
+    except (OSError, ValueError):
+        raise Unreachable("A file cannot be read.", fix="Give the ZIP files of a bundle.") from None
+    return {"file": file, "problems": [{"what": p.what, "path": p.path} for p in wrong], "rows": dict(sorted(rows.items()))}
+
+
+def _printable(text: str) -> str:
+    """`text` for a terminal: what is not printed there is written as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

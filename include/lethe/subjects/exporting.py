@@ -74,7 +74,7 @@ def export_request(finder: Finder, request_id: str, *, by: str, at: datetime, li
                 about=_about(workspace, request, export, at=at),
                 open_file=lambda ref: open_file(workspace, ref),
                 sink=sink,
-                calendars={i: t.calendar for s in workspace.catalog.stores for i, t in s.tables.items() if t.calendar is not None},
+                calendar=workspace.catalog.calendars,
                 limit=limit,
             )
         except BaseException:

@@ -63,8 +63,12 @@ class Reader:
 
 
 def loads(text: str) -> Any:
-    """JSON with exact numbers."""
-    return json.loads(text, parse_float=Decimal)
+    """JSON with exact numbers, of any length."""
+    return json.loads(text, parse_float=Decimal, parse_int=_whole)
+
+
+def _whole(digits: str) -> int:
+    return int(digits) if len(digits) < 4000 else int(Decimal(digits))  # int() of a text has a limit
 
 
 def in_words(error: psycopg.Error, what: str) -> LetheError:

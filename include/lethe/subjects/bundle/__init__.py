@@ -1,7 +1,5 @@
 """A bundle: a person's data as files that anybody can read and check."""
 
-from __future__ import annotations
-
 from lethe.subjects.bundle.model import About, Part
 from lethe.subjects.bundle.writing import write_bundle
 

@@ -1,121 +1,145 @@
-"""A BagIt bag (RFC 8493) inside a ZIP, written in one pass to a stream: nothing of it lies on a disk, and memory does not grow with it.
+"""A BagIt bag (RFC 8493) in a ZIP, written as a stream: nothing is sought, nothing lies on a disk, and memory grows by its entries only.
 
-The payload's digests are taken while it passes, so the manifests come last. The same entries give the same bytes: instants come from the caller.
+Every entry is hashed as it passes; the manifests come last. The same entries give the same bytes: each is dated by the request.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol, cast
 
-_DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
-_OLDEST = (1980, 1, 1, 0, 0, 0)  # no ZIP is older
-_OWNER_ONLY = 0o100600 << 16
+DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
+TAGS = ("bagit.txt", "bag-info.txt", "manifest-sha256.txt")
+MODE = 0o100644 << 16
+ENTRY_COST = 768
+"""Bytes that an entry costs beside its own, at most: its header, its line of a manifest, its line of the directory. Paths are under 200."""
 
 
-class Passing(io.RawIOBase):
-    """A stream that counts and hashes what passes to another; it cannot be told a place, so the ZIP is written for reading from its end."""
+class Stream(Protocol):
+    """Where a part goes."""
 
-    def __init__(self, onto: Any) -> None:
-        """`onto` needs `write`."""
-        self._onto, self._hash, self.bytes = onto, hashlib.sha256(), 0
+    def write(self, data: Any, /) -> Any:
+        """Takes bytes."""
 
-    def writable(self) -> bool:
-        """Yes."""
-        return True
+    def close(self) -> None:
+        """Makes them one whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """A finished bag: bytes of the ZIP, and their sha256 in hex."""
+
+    bytes: int
+    sha256: str
+
+
+class _Out:
+    """Counts and hashes what goes out. Has no `tell`, so that `zipfile` never seeks; after `cut` it swallows what still comes."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream: Stream | None = stream
+        self.hash, self.bytes = hashlib.sha256(), 0
 
     def write(self, data: Any) -> int:
-        """Passes bytes on."""
-        view = memoryview(data).cast("B")
-        self._onto.write(view)
-        self._hash.update(view)
-        self.bytes += len(view)
-        return len(view)
+        size = memoryview(data).nbytes
+        if self._stream is not None:
+            self._stream.write(data)
+            self.hash.update(data)
+            self.bytes += size
+        return size
 
-    @property
-    def sha256(self) -> str:
-        """Of all bytes so far, in hex."""
-        return self._hash.hexdigest()
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def cut(self) -> None:
+        self._stream = None
 
 
 class Entry:
-    """An open entry: takes bytes, and knows its digest and size."""
+    """An entry that is open: takes bytes, counts and hashes them."""
 
-    def __init__(self, onto: Any) -> None:
-        """`onto` needs `write`."""
-        self._onto, self._hash, self.size = onto, hashlib.sha256(), 0
+    def __init__(self, into: Any) -> None:
+        self._into, self._hash, self.bytes = into, hashlib.sha256(), 0
 
     def write(self, data: bytes) -> None:
         """Takes bytes."""
-        self._onto.write(data)
+        self._into.write(data)
         self._hash.update(data)
-        self.size += len(data)
+        self.bytes += len(data)
 
     @property
     def sha256(self) -> str:
-        """Of what it took so far, in hex."""
+        """Of all that was taken, in hex."""
         return self._hash.hexdigest()
 
 
-class Bag:
-    """One bag, its root a folder of that name. Entries are written one after the other; `finish` makes it valid, and without it nothing is."""
+class BagWriter:
+    """A bag that is being written into a stream. Paths are from the bag's folder: payload begins with `data/`."""
 
-    def __init__(self, onto: Any, root: str, *, at: datetime) -> None:
-        """`onto` needs `write`; `at` is the instant that all entries carry."""
-        self.stream = Passing(onto)
-        self._root, self._at = root, at
-        self._zip = zipfile.ZipFile(self.stream, "w", allowZip64=True)
+    def __init__(self, stream: Stream, *, folder: str, made_at: datetime) -> None:
+        """`folder`: the one folder of the ZIP. `made_at`: the date of every entry, in UTC, as the ZIP can tell it (1980 to 2107)."""
+        self._out = _Out(stream)
+        self._zip = zipfile.ZipFile(cast(Any, self._out), "w", zipfile.ZIP_DEFLATED)  # it asks for write and flush only
+        self._folder = folder
+        at = made_at.astimezone(UTC)
+        self._date = (min(max(at.year, 1980), 2107), at.month, at.day, at.hour, at.minute, at.second // 2 * 2)
         self._payload: dict[str, str] = {}
-        self._octets = 0
+        self._tags: dict[str, str] = {}
+        self._payload_bytes = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes that went out so far."""
+        return self._out.bytes
+
+    @property
+    def entries(self) -> int:
+        """Entries of the payload so far."""
+        return len(self._payload)
 
     @contextmanager
-    def entry(self, path: str, *, squeeze: bool = True) -> Iterator[Entry]:
-        """A payload file at `data/PATH`. `squeeze` False stores bytes as they are: photos and archives do not get smaller."""
-        name = f"data/{path}"
-        if name in self._payload:
-            raise ValueError(f"entry written twice: {len(self._payload)}")
-        with self._zip.open(self._info(name, squeeze=squeeze), "w", force_zip64=True) as opened:
-            entry = Entry(opened)
+    def entry(self, path: str, *, size: int, deflate: bool = True) -> Iterator[Entry]:
+        """An entry to be written now. `size`: the bytes that will come (above 2 GiB the entry is ZIP64). Without `deflate` they are copied."""
+        if path in self._payload or path in self._tags:
+            raise ValueError("an entry of a bag is written once")
+        info = zipfile.ZipInfo(f"{self._folder}/{path}", self._date)
+        info.compress_type, info.external_attr, info.file_size = zipfile.ZIP_DEFLATED, MODE, size
+        # Copied bytes are deflate blocks without compression, not a stored entry: one whose checksum follows its bytes is refused by readers of streams.
+        info._compresslevel = 6 if deflate else 0  # type: ignore[attr-defined]
+        with self._zip.open(info, "w") as into:
+            entry = Entry(into)
             yield entry
-        self._payload[name] = entry.sha256
-        self._octets += entry.size
+        if path.startswith("data/"):
+            self._payload[path] = entry.sha256
+            self._payload_bytes += entry.bytes
+        else:
+            self._tags[path] = entry.sha256
 
-    def add(self, path: str, content: str) -> Entry:
-        """A small payload file, whole."""
-        with self.entry(path) as entry:
-            entry.write(content.encode())
-        return entry
+    def add(self, path: str, body: bytes) -> None:
+        """Writes a whole entry."""
+        with self.entry(path, size=len(body)) as entry:
+            entry.write(body)
 
-    def finish(self, about: Mapping[str, str]) -> None:
-        """Writes the manifests and the ZIP's directory. `about`: the fields of bag-info.txt beside those that are counted."""
-        info = {**about, "Bagging-Date": self._at.date().isoformat(), "Payload-Oxum": f"{self._octets}.{len(self._payload)}"}
-        tags = {
-            "bagit.txt": _DECLARATION,
-            "bag-info.txt": "".join(f"{k}: {v}\n" for k, v in info.items()).encode(),
-            "manifest-sha256.txt": "".join(f"{digest}  {_written(path)}\n" for path, digest in self._payload.items()).encode(),
-        }
-        tags["tagmanifest-sha256.txt"] = "".join(f"{hashlib.sha256(body).hexdigest()}  {name}\n" for name, body in tags.items()).encode()
-        for name, body in tags.items():
-            self._zip.writestr(self._info(name, squeeze=True), body)
+    def finish(self, info: Sequence[tuple[str, str]]) -> Sealed:
+        """Writes what describes the bag, with `info` as label and value, then the directory of the ZIP. The stream is left open."""
+        oxum = ("Payload-Oxum", f"{self._payload_bytes}.{len(self._payload)}")
+        self.add(TAGS[0], DECLARATION)
+        self.add(TAGS[1], "".join(f"{label}: {' '.join(value.split())}\n" for label, value in (*info, oxum)).encode())
+        self.add(TAGS[2], _manifest(self._payload))
+        self.add("tagmanifest-sha256.txt", _manifest(self._tags))
         self._zip.close()
+        return Sealed(bytes=self._out.bytes, sha256=self._out.hash.hexdigest())
 
-    def _info(self, name: str, *, squeeze: bool) -> zipfile.ZipInfo:
-        made = zipfile.ZipInfo(f"{self._root}/{name}", max(_OLDEST, self._at.timetuple()[:6]))
-        made.compress_type = zipfile.ZIP_DEFLATED if squeeze else zipfile.ZIP_STORED
-        made.create_system, made.external_attr = 3, _OWNER_ONLY
-        return made
-
-
-def _written(path: str) -> str:
-    """A path as a manifest has it (RFC 8493, 2.1.3): line breaks and % are percent-encoded."""
-    return path.replace("%", "%25").replace("\n", "%0A").replace("\r", "%0D")
+    def abandon(self) -> None:
+        """Leaves it unfinished: a ZIP without a directory, which no reader takes for a bag. Nothing reaches the stream from now on."""
+        self._out.cut()
+        self._zip.close()  # or its destructor would, into the stream
 
 
-def read_path(text: str) -> str:
-    """The path that a manifest means."""
-    return text.replace("%0A", "\n").replace("%0D", "\r").replace("%0a", "\n").replace("%0d", "\r").replace("%25", "%")
+def _manifest(hashes: dict[str, str]) -> bytes:
+    return "".join(f"{hashed}  {path}\n" for path, hashed in sorted(hashes.items())).encode()

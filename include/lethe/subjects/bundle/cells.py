@@ -51,7 +51,9 @@ def cell(value: Any, kind: str, language: str, zone: str) -> Cell:
     if isinstance(value, bool):
         return Cell(text=("oui" if value else "non") if language == "fr" else ("yes" if value else "no"))
     if isinstance(value, int | Decimal | float):
-        return Cell(text=str(value), kind="number")
+        return Cell(
+            text=str(value) if isinstance(value, float) else format(Decimal(value), "f"), kind="number"
+        )  # str() has a limit of digits
     if isinstance(value, str):
         shown = _time(value, kind, language, zone)
         return Cell(text=shown, kind="instant") if shown is not None else _text(value)

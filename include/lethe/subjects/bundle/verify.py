@@ -1,129 +1,182 @@
-"""Is a bundle whole? Read from its ZIP as a stream, never unpacked: a changed byte, a missing file, an added one, a name that leads elsewhere."""
+"""Is a part of a bundle what was written? Read as a stream: nothing is unpacked to a disk, and memory does not grow with the bundle."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import PurePosixPath
-from typing import Any, BinaryIO
+from typing import IO, Any, Literal
 
-from lethe.subjects.bundle.bag import read_path
+from lethe.errors import BundleDiffers
+from lethe.subjects.bundle.bag import DECLARATION, TAGS
+from lethe.subjects.bundle.container import Container
 
-_PIECE = 1 << 20
-_JSON = re.compile(r"data/json/(.+?)(?:\.\d{4})?\.json")
-_LINE = re.compile(r"([0-9a-fA-F]{64})[ \t]+\*?(.+)")
-_TAGS = ("bagit.txt", "bag-info.txt", "manifest-sha256.txt")
-LARGEST_TAG = 64 << 20
-"""Bytes of a manifest: a larger one is not read."""
+What = Literal["no bundle", "changed", "missing", "added", "double", "outside"]
+
+_MANIFEST, _TAGS = "manifest-sha256.txt", "tagmanifest-sha256.txt"
+_MOST = 256 << 20  # bytes of a manifest: a million files
+_FOLDER = re.compile(r"lethe-[A-Za-z0-9-]+")
+_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
+_ROWS = re.compile(r"data/json/(.+?)(?:\.\d{4,})?\.json")
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What is wrong, and with which entry: its path in the bag, None for the bag itself."""
+    """What is wrong, and with which entry, from the ZIP's root; None: with the whole. A path may have a file's name: it goes into no log."""
 
-    what: str
-    path: str | None = None
+    what: What
+    path: str | None = field(default=None, repr=False)
 
 
-def problems(file: BinaryIO | Any) -> tuple[Problem, ...]:
-    """Everything that is wrong with a bundle; nothing for one that is whole. `file` is open for reading and can be moved in."""
+def problems(file: IO[bytes]) -> tuple[Problem, ...]:
+    """Everything by which the ZIP `file` (seekable) is not a whole, unchanged bag of Lethe's; empty when it is one.
+
+    Every byte counts: content is held against the manifests, these against the tag manifest, and the rest against what a writer makes of it.
+    (Some bits of a compressed stream may be otherwise and mean the same; the sha256 of the whole ZIP has those too.)
+    Whether it is the file that was once written its sha256 tells, which its answer and the ledger have.
+    """
+    archive = _open(file)
+    if archive is None:
+        return (Problem(what="no bundle"),)
+    with archive:
+        return tuple(_problems(archive, file))
+
+
+def contents(file: IO[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row of a part as section id and JSON object, numbers exact, a line at a time. For one in which there are no problems.
+
+    Raises BundleDiffers when it is no ZIP, or a line is no row.
+    """
+    archive = _open(file)
+    if archive is None:
+        raise BundleDiffers("A bundle's part is no ZIP.", fix="Run the export again.")
+    with archive:
+        container = Container(archive, file)
+        for info in archive.infolist():
+            found = _ROWS.fullmatch(info.filename.partition("/")[2])
+            if found is not None:
+                for line in _split(container, info):
+                    yield found[1], _row(line)
+
+
+def _split(container: Container, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The lines of a file of rows, without the brackets of the list."""
+    rest = b""
     try:
-        with zipfile.ZipFile(file) as opened:
-            return tuple(_problems(opened))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError) as error:
-        return (Problem(what=f"it is no whole ZIP ({type(error).__name__})"),)
+        for piece in container.pieces(info):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from (line for line in lines if line.strip() not in {b"[", b"]"})
+    except _BROKEN:
+        raise BundleDiffers("A file of a bundle's rows cannot be read.", fix="Run the export again.") from None
 
 
-def contents(file: BinaryIO | Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every row of the lossless copy with its section's id, numbers exact; a line at a time. Call `problems` first."""
-    with zipfile.ZipFile(file) as opened:
-        for info in opened.infolist():
-            found = _JSON.fullmatch(info.filename.partition("/")[2])
-            if found is None:
-                continue
-            with opened.open(info) as lines:
-                for line in lines:
-                    text = line.strip().rstrip(b",")
-                    if text not in (b"[", b"]", b""):
-                        yield found[1], json.loads(text, parse_float=Decimal)
+def _row(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line.rstrip().removesuffix(b","), parse_float=Decimal, parse_int=_whole)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise BundleDiffers("A line of a bundle's rows is no row.", fix="Run the export again.")
+    return row
 
 
-def _problems(opened: zipfile.ZipFile) -> Iterator[Problem]:
-    infos = [i for i in opened.infolist() if not i.is_dir()]
-    twice = [name for name, n in Counter(i.filename for i in infos).items() if n > 1]
-    yield from (Problem(what="is there twice", path=name) for name in twice)
-    roots = {i.filename.partition("/")[0] for i in infos}
-    outside = [i.filename for i in infos if _leads_out(i.filename)]
-    yield from (Problem(what="lies outside of the bag", path=name) for name in outside)
-    if len(roots) != 1 or outside or twice:
-        yield from () if len(roots) == 1 else (Problem(what="it is not one bag"),)
+def _whole(digits: str) -> int:
+    """Any number of digits: Python's int() takes 4,300 of a text."""
+    return int(digits) if len(digits) < 4000 else int(Decimal(digits))
+
+
+def _open(file: IO[bytes]) -> zipfile.ZipFile | None:
+    """The ZIP, or None when it is none. OSError when the file cannot be read."""
+    try:
+        return zipfile.ZipFile(file)
+    except (*_BROKEN, ValueError, OverflowError):
+        return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # its directory is said to lie before its begin
+            return None
+        raise
+
+
+def _problems(archive: zipfile.ZipFile, file: IO[bytes]) -> Iterator[Problem]:
+    infos = archive.infolist()
+    folder = infos[0].filename.partition("/")[0] if infos else ""
+    if not _FOLDER.fullmatch(folder):
+        yield Problem(what="no bundle")
         return
-    root = roots.pop()
-    there = {i.filename[len(root) + 1 :]: i for i in infos}
-    yield from (Problem(what="is missing", path=name) for name in (*_TAGS, "tagmanifest-sha256.txt") if name not in there)
-    if any(name not in there for name in _TAGS):
-        return
-    said, tags = _manifest(opened, there["manifest-sha256.txt"]), {}
-    if "tagmanifest-sha256.txt" in there:
-        tags = _manifest(opened, there["tagmanifest-sha256.txt"])
-        yield from (Problem(what="is in no manifest", path=name) for name in _TAGS if name not in tags)
-    if not said:
-        yield Problem(what="its manifest names nothing")
-    for path, digest in {**said, **tags}.items():
-        if path not in there:
-            yield Problem(what="is missing", path=path)
-        elif (actual := _digest(opened, there[path])) is None:
-            yield Problem(what="cannot be read", path=path)
-        elif actual != digest:
-            yield Problem(what="was changed", path=path)
-    for path in there:
-        if path not in said and path not in tags and path != "tagmanifest-sha256.txt":
-            yield Problem(what="was added", path=path)
-    payload = [i for path, i in there.items() if path.startswith("data/")]
-    if _oxum(opened, there["bag-info.txt"]) != (sum(i.file_size for i in payload), len(payload)):
-        yield Problem(what="has other bytes or files than it says (Payload-Oxum)", path="bag-info.txt")
+    names = Counter(i.filename for i in infos)
+    yield from (Problem(what="double", path=n) for n, times in names.items() if times > 1)
+    yield from (Problem(what="outside", path=n) for n in names if not _inside(n, folder))
+    container, readable, hashes = Container(archive, file), dict[str, zipfile.ZipInfo](), dict[str, str]()
+    whole, changed = True, set[str]()
+    for info in infos:
+        whole = whole and container.header(info)
+        path = info.filename.removeprefix(f"{folder}/")
+        hashed = _hash(container, info)
+        if hashed is None:
+            changed.add(path)
+        else:
+            hashes[path], readable[path] = hashed, info
+    there = hashes.keys() | changed
+    manifests = {m: _manifest(container, readable[m], m) if m in readable else None for m in (_MANIFEST, _TAGS)}
+    said: dict[str, str] = {}
+    for name, listed in manifests.items():
+        if listed is None:
+            yield Problem(what="changed" if name in there else "missing", path=f"{folder}/{name}")
+        said |= listed or {}
+    expected = {*said, _TAGS, *TAGS}
+    yield from (Problem(what="missing", path=f"{folder}/{p}") for p in sorted(expected - there - manifests.keys()))
+    yield from (Problem(what="added", path=f"{folder}/{p}") for p in sorted(there - expected) if _inside(f"{folder}/{p}", folder))
+    changed |= {p for p, hashed in hashes.items() if p in said and said[p] != hashed}
+    changed |= {TAGS[0]} if TAGS[0] in hashes and hashes[TAGS[0]] != hashlib.sha256(DECLARATION).hexdigest() else set()
+    changed |= {TAGS[1]} if TAGS[1] in readable and not _counts(container, readable) else set()
+    yield from (Problem(what="changed", path=f"{folder}/{p}") for p in sorted(changed - {n for n, m in manifests.items() if m is None}))
+    if not (whole and container.directory()):
+        yield Problem(what="changed")
 
 
-def _leads_out(name: str) -> bool:
-    return name.startswith("/") or "\\" in name or ":" in name.partition("/")[0] or ".." in PurePosixPath(name).parts or "/" not in name
+def _inside(name: str, folder: str) -> bool:
+    """Is it a path below the folder, for every system that may unpack it?"""
+    parts = name.removesuffix("/").split("/")
+    below = len(parts) > 1 or name.endswith("/")
+    return parts[0] == folder and below and not any(p in {"", ".", ".."} for p in parts) and not re.search(r"[\x00-\x1f\\:]", name)
 
 
-def _manifest(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> dict[str, str]:
+def _hash(container: Container, info: zipfile.ZipInfo) -> str | None:
+    """sha256 in hex of an entry; None when it cannot be read, or its checksum differs."""
+    hashed = hashlib.sha256()
+    try:
+        for piece in container.pieces(info):
+            hashed.update(piece)
+    except (*_BROKEN, ValueError):
+        return None
+    return hashed.hexdigest()
+
+
+def _manifest(container: Container, info: zipfile.ZipInfo, name: str) -> Mapping[str, str] | None:
+    """What a manifest says: hashes by path. None when it is none. A payload's names payload only, a tag manifest's the tags."""
     found: dict[str, str] = {}
-    for line in _text(opened, info).splitlines():
-        if (matched := _LINE.fullmatch(line)) is not None:
-            found[read_path(matched[2])] = matched[1].lower()
+    for line in _lines(container, info):
+        matched = _LINE.fullmatch(line)
+        if matched is None or matched[2] in found or matched[2].startswith("data/") != (name == _MANIFEST):
+            return None
+        found[matched[2]] = matched[1]
     return found
 
 
-def _oxum(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[int, int] | None:
-    found = re.search(r"^Payload-Oxum: *(\d{1,18})\.(\d{1,9})\s*$", _text(opened, info), re.MULTILINE)
-    return (int(found[1]), int(found[2])) if found else None
+def _counts(container: Container, readable: Mapping[str, zipfile.ZipInfo]) -> bool:
+    """Does bag-info count what is there?"""
+    payload = [info.file_size for path, info in readable.items() if path.startswith("data/")]
+    return f"Payload-Oxum: {sum(payload)}.{len(payload)}" in _lines(container, readable[TAGS[1]])
 
 
-def _text(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
-    if info.file_size > LARGEST_TAG:
-        return ""
-    try:
-        with opened.open(info) as entry:
-            return entry.read(LARGEST_TAG).decode(errors="replace")
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError, zlib.error):
-        return ""
-
-
-def _digest(opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> str | None:
-    whole = hashlib.sha256()
-    try:
-        with opened.open(info) as entry:
-            while piece := entry.read(_PIECE):
-                whole.update(piece)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error):
-        return None
-    return whole.hexdigest()
+def _lines(container: Container, info: zipfile.ZipInfo) -> list[str]:
+    """The lines of a tag file; of one that is too large to be one, a line that is none."""
+    return b"".join(container.pieces(info)).decode(errors="replace").split("\n")[:-1] if info.file_size <= _MOST else ["too large"]
