@@ -25,6 +25,7 @@ from demo.home import PROJECT, Home
 from helpers.airflow_demo import Demo, demo_in
 from helpers.traces import in_archive, in_bucket, in_bytes, in_database, in_folder, keys
 from lethe.retention import plan_expiry
+from lethe.subjects.bundle.verify import contents
 from lethe.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -45,6 +46,7 @@ class Night:
     purged: list[tuple[str, dict[str, Any]]]
     expired: list[tuple[str, dict[str, Any]]]
     read: str
+    request: str
 
     @property
     def home(self) -> Home:
@@ -70,7 +72,11 @@ def night() -> Iterator[Night]:
             # What a reading prints is for whoever asked: it goes to no log.
             asked = ("archive", "read", "--dataset", "contracts", "--reason", "claim", "--tenant", str(ENDED_TENANT), "--json")
             read = _run(demo, "lethe", *asked, printed_to_a_person=True)
-            yield Night(demo=demo, purged=purged, expired=in_the_archive(demo), read=read)
+            who = ("request", "new", "-", "--kind", "access", "--channel", "email", "--json")
+            request = json.loads(_run(demo, "lethe", *who, given=f"email={CANARY}\naccount=users:{ENDED_TENANT}\naccount=users:50\n"))["id"]
+            _run(demo, "lethe", "request", "decide", request, "accept", "--reason", "document_seen", "--by", "p.dupont")
+            _dag(demo, "subject_export", requests=[request])
+            yield Night(demo=demo, purged=purged, expired=in_the_archive(demo), read=read, request=request)
 
 
 def in_the_archive(demo: Demo) -> list[tuple[str, dict[str, Any]]]:
@@ -97,12 +103,12 @@ def _dag(demo: Demo, name: str, **conf: object) -> None:
     _run(demo, "airflow", "dags", "test", name, "--conf", json.dumps(conf))
 
 
-def _run(demo: Demo, program: str, *arguments: str, printed_to_a_person: bool = False) -> str:
-    """Runs a command in the demo's environment, keeps what it said beside the other logs, and returns its output."""
+def _run(demo: Demo, program: str, *arguments: str, printed_to_a_person: bool = False, given: str = "") -> str:
+    """Runs a command in the demo's environment, with `given` piped in, keeps what it said beside the other logs, and returns its output."""
     done = subprocess.run(
         [str(BIN / program), *arguments],
         env=environment.full(demo.home),
-        stdin=subprocess.DEVNULL,
+        input=given,
         capture_output=True,
         text=True,
         check=False,
@@ -132,9 +138,23 @@ def test_the_canary_lies_in_the_archive_in_every_kept_column_until_it_expires(ni
 
 def test_it_was_read_for_a_reason_and_held_by_the_form(night: Night) -> None:
     assert CANARY in night.read
-    assert [r["reason"] for r in night.demo.evidence("archive.read")] == ["claim"]
+    assert night.demo.evidence("archive.read")[0]["reason"] == "claim"
     (held,) = night.demo.evidence("hold.added")
     assert held["owner"] == "p.dupont"
+
+
+def test_a_request_of_it_was_answered_with_what_lives_and_what_is_archived(night: Night) -> None:
+    client = store.client(night.home)
+    (key,) = keys(client, "lethe-bundles")
+    assert key.startswith(f"{night.request}/") and not in_bytes(key.encode(), CANARY)
+    head = client.head_object(Bucket="lethe-bundles", Key=key)
+    assert not in_bytes(json.dumps(head, default=str).encode(), CANARY)
+    body = client.get_object(Bucket="lethe-bundles", Key=key)["Body"].read()
+    rows = [(section, row) for section, row in contents(io.BytesIO(body)) if CANARY in json.dumps(row, default=str)]
+    assert {"users", "email_log", "contracts.archive", "tenants.archive"} <= {section for section, _ in rows}
+    assert {r["reason"] for r in night.demo.evidence("archive.read")} == {"claim", "access_request", "integrity_check"}
+    (mail,) = (night.home.folder / "mail").glob(f"*{night.request}.bundle_ready*.eml")
+    assert CANARY in mail.read_text() and not in_bytes(mail.name.encode(), CANARY)
 
 
 def test_no_key_manifest_or_metadata_in_the_archive_holds_it(night: Night) -> None:
