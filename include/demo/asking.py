@@ -34,9 +34,9 @@ def somebody(database: str) -> str:
     return str(row[0])
 
 
-def newest_mail(home: Home, request: str) -> Path:
-    """The newest mail about a request that the demo's mail server kept. Raises NobodyThere when there is none."""
-    found = sorted(home.mail.glob(f"*{request}*.eml"))
+def newest_mail(home: Home, request: str, kind: str = "bundle_ready") -> Path:
+    """The newest mail of that kind about a request that the demo's mail server kept. Raises NobodyThere when there is none."""
+    found = sorted(home.mail.glob(f"*{request}.{kind}.*.eml"))
     if not found:
         raise NobodyThere(f"no mail about {request} in {home.mail}")
     return found[-1]

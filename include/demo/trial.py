@@ -135,13 +135,15 @@ class Api:
         path = f"/dags/{dag}/dagRuns/{run}"
         return str(until(lambda: (s := self("GET", path)["state"]) in ("success", "failed") and s, seconds, lambda: self.tasks(dag, run)))
 
-    def waits(self, run: str, *, seconds: float = 180) -> dict[str, Any]:
-        """What a run of `retention_purge` asks a person, once it does, and the process that asked has had time to end.
+    def waits(
+        self, run: str, *, dag: str = "retention_purge", task: str = "guard", index: int = -1, seconds: float = 180
+    ) -> dict[str, Any]:
+        """What a task of a run asks a person, once it does, and the process that asked has had time to end.
 
         Airflow 3.3.2 takes an answer that comes in that moment for a failure: the task is resumed while its old process still ends. Its
         next try finds the decision, or asks again (`decide`). People are slower.
         """
-        path = f"/dags/retention_purge/dagRuns/{run}/taskInstances/guard/-1/hitlDetails"
+        path = _asked_at(dag, run, task, index)
 
         def asked() -> Any:
             try:
@@ -150,29 +152,33 @@ class Api:
                 if error.code != 404:
                     raise
                 return None
-            return question if self.tasks("retention_purge", run)["guard"] in ("awaiting_input", "deferred") else None
+            return question if self.tasks(dag, run)[task] in ("awaiting_input", "deferred") else None
 
-        question = dict(until(asked, seconds, lambda: self.tasks("retention_purge", run)))
+        question = dict(until(asked, seconds, lambda: self.tasks(dag, run)))
         time.sleep(ENDING)
         return question
 
-    def answer(self, run: str, option: str) -> None:
+    def answer(self, run: str, option: str, *, dag: str = "retention_purge", task: str = "guard", index: int = -1) -> None:
         """Answers what the run asks."""
-        path = f"/dags/retention_purge/dagRuns/{run}/taskInstances/guard/-1/hitlDetails"
-        self("PATCH", path, {"chosen_options": [option], "params_input": {}})
+        self("PATCH", _asked_at(dag, run, task, index), {"chosen_options": [option], "params_input": {}})
 
-    def decide(self, run: str, option: str, *, seconds: float = 240) -> str:
+    def decide(
+        self, run: str, option: str, *, dag: str = "retention_purge", task: str = "guard", index: int = -1, seconds: float = 240
+    ) -> str:
         """Answers what the run asks, and again should it ask again; the state that the task ends in. The first answer must be taken."""
-        self.answer(run, option)
-        path = f"/dags/retention_purge/dagRuns/{run}/taskInstances/guard/-1/hitlDetails"
+        self.answer(run, option, dag=dag, task=task, index=index)
 
         def ended() -> str | None:
-            state = self.tasks("retention_purge", run)["guard"]
-            if state in ("awaiting_input", "deferred") and not self("GET", path)["response_received"]:
-                self.answer(run, option)
+            state = self.tasks(dag, run)[task]
+            if state in ("awaiting_input", "deferred") and not self("GET", _asked_at(dag, run, task, index))["response_received"]:
+                self.answer(run, option, dag=dag, task=task, index=index)
             return state if state in ("success", "skipped", "failed", "upstream_failed") else None
 
-        return str(until(ended, seconds, lambda: self.tasks("retention_purge", run)))
+        return str(until(ended, seconds, lambda: self.tasks(dag, run)))
+
+
+def _asked_at(dag: str, run: str, task: str, index: int) -> str:
+    return f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/{index}/hitlDetails"
 
 
 def until(found: Callable[[], Any], seconds: float, state: Callable[[], object]) -> Any:
