@@ -17,6 +17,34 @@ from demo.postgres import SETTINGS, PostgresServer, free_port
 from helpers import mailing
 from helpers.control import ControlDatabase, control_database
 
+GROUPS = {
+    "dags/test_scheduler.py": "airflow",
+    "dags/test_request_intake.py": "airflow of requests",
+    "dags/test_subject_export.py": "airflow of requests",
+    "dags/test_archive_expiry.py": "airflow of the archive",
+    "dags/test_legal_hold.py": "airflow of the archive",
+}
+"""Files of tests that share a running Airflow: it takes most of a minute to start. Every other file is a group of its own."""
+
+FIRST = (
+    "airflow of requests", "airflow", "airflow of the archive", "test_expiry_faults", "test_archive_faults", "test_canary", "test_object_faults",
+    "test_export_faults", "test_purge_faults", "test_exporting",
+)  # fmt: skip
+"""The groups that take longest begin first, so that no process is left with one of them at the end."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tells which tests run in one process, after one another (`--dist loadgroup`), and in which order the groups begin."""
+    here = Path(__file__).parent
+    order: dict[str, int] = {}
+    for item in items:
+        file = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else item.path.name
+        group = GROUPS.get(file, item.path.stem)
+        order[item.nodeid] = FIRST.index(group) if group in FIRST else len(FIRST)
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: order[item.nodeid])
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
