@@ -264,6 +264,33 @@ def test_a_stored_part_with_other_bytes_is_not_given_out(desk: Desk, person: str
     assert desk.lying(request) == []
 
 
+@pytest.mark.parametrize("left", [None, b"PK"], ids=["gone", "cut short"])
+def test_a_stored_part_that_is_gone_or_cut_short_fails_its_export_and_another_follows(desk: Desk, person: str, left: bytes | None) -> None:
+    request = desk.request(("email", person))
+    exported(desk, request)
+    (entry,) = everything(desk.s3, desk.bundles, request)
+    desk.s3.delete_object(Bucket=desk.bundles, Key=entry.key, VersionId=entry.id)
+    if left is not None:
+        version = desk.s3.put_object(Bucket=desk.bundles, Key=entry.key, Body=left)["VersionId"]
+        with desk.control.superuser.begin() as connection:
+            connection.execute(text("UPDATE lethe.export_parts SET version = :v WHERE key = :k"), {"v": version, "k": entry.key})
+    with pytest.raises(BundleDiffers, match="bundle"):
+        judge_request(desk.finder, request, by="j.dupont", at=AT)
+    assert desk.lying(request) == [] and answered(desk, request) == "bundle_ready"
+
+
+def test_a_bucket_that_is_asked_for_no_encryption_gets_no_bundle(desk: Desk, person: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    request, given = desk.request(("email", person)), json.loads(os.environ["AIRFLOW_CONN_REQUESTS_S3"])
+    del given["extra"]["encryption"]
+    with monkeypatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_REQUESTS_S3", json.dumps(given))
+        with pytest.raises(RequestRefused, match="encrypt"):
+            exported(desk, request)
+    assert desk.lying(request) == [] and desk.state(request) == "accepted" and "request.identifiers_read" not in desk.told(request)
+
+
 def test_a_store_that_cannot_be_counted_is_unknown_and_nothing_is_given_out(desk: Desk, person: str) -> None:
     request = desk.request(("email", person))
     exported(desk, request)
@@ -300,6 +327,31 @@ def test_who_is_not_held_and_who_only_tenants_hold_read_the_same_and_the_tenants
             assert client not in forward and request in forward
     assert texts[0] == texts[1]
     assert tenant
+
+
+def test_a_tenant_that_cannot_be_written_to_keeps_no_other_tenant_from_being_told(desk: Desk) -> None:
+    (client, first, contact) = desk.sql(
+        "SELECT c.email, t.id, t.contact_email FROM app.clients c JOIN app.tenants t ON t.id = c.tenant_id WHERE c.email IS NOT NULL ORDER BY t.id::text, c.id LIMIT 1"
+    )[0]
+    (second, other) = desk.sql("SELECT id, contact_email FROM app.tenants WHERE id::text > %s ORDER BY id::text DESC LIMIT 1", str(first))[
+        0
+    ]
+    desk.sql(
+        "INSERT INTO app.clients (tenant_id, email, created_at) VALUES (%s, 'told@example.org', now()), (%s, 'told@example.org', now())",
+        first,
+        second,
+    )
+    assert client and other
+    request, before = desk.request(("email", "told@example.org")), len(desk.box.mails)
+    desk.sql("UPDATE app.tenants SET contact_email = 'no address' WHERE id = %s", first)
+    try:
+        with pytest.raises(LetheError):
+            answered(desk, request)
+    finally:
+        desk.sql("UPDATE app.tenants SET contact_email = %s WHERE id = %s", contact, first)
+    assert [m.rcpt_tos for m in desk.box.mails[before:]] == [["told@example.org"], [other]] and desk.state(request) == "located"
+    assert answer_request(desk.finder, request, by="j.dupont", at=AT) == "nothing_held" and desk.state(request) == "answered"
+    assert [m.rcpt_tos for m in desk.box.mails[before + 2 :]] == [[contact]]
 
 
 def test_a_mail_server_that_is_down_keeps_the_request_and_later_the_answer_goes_once(

@@ -266,6 +266,30 @@ def test_an_account_that_is_gone_still_leads_to_the_rows_that_name_it(house: Hou
     assert house.counts(account("users:98")) == {}
 
 
+def test_an_account_that_is_gone_leaves_nobody_out_who_has_the_address(house: House) -> None:
+    located = house.finder.locate([email(JEANNE), account("users:99")])
+    assert located.keys["users"] == ["1", "3", "99"] and located.left_out == 0
+    assert {c.section: c.rows for c in located.counted} == MINE
+
+
+def test_a_file_of_somebody_else_s_columns_is_not_asked_for(control: ControlDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = {"object_key": {"category": "system.operations", "about": "author"}}
+    messages = TABLES["messages"] | {
+        "columns": TABLES["messages"]["columns"] | about,
+        "files": {"dataset": "scans", "column": "object_key"},
+    }
+    scans = {"bucket": "scans", "role": "controller", "category": "scans", "purposes": ["p"], "contents": ["user"]}
+    shelf = Store.model_validate(
+        {"id": "shelf", "kind": "s3", "connection": "shelf", "start_of_service": "2014-01-01T00:00:00+01:00", "prefixes": {"scans": scans}}
+    )
+    for house in house_of(control, monkeypatch, store(tables=TABLES | {"messages": messages}), shelf):
+        house.sql(
+            "ALTER TABLE app.messages ADD COLUMN object_key text", "UPDATE app.messages SET object_key = 'paul/card.png' WHERE id = 2"
+        )
+        (theirs,) = [r for r in house.rows(email(JEANNE))["messages"] if r.values["id"] == 2]
+        assert theirs.file is None and theirs.values["object_key"] is None and "object_key" in theirs.redacted
+
+
 @pytest.mark.parametrize("key", ["users:abc", "users:99999999999999999999", "leads:1"])
 def test_an_account_that_no_key_is_written_like_is_refused_without_its_text(house: House, key: str) -> None:
     with pytest.raises(IdentifierRefused) as refused:

@@ -161,3 +161,6 @@ def test_nobody_stands_in_a_query(source: Connection, monkeypatch: pytest.Monkey
     monkeypatch.setattr(bundle, "judge", listen)
     check_bundle(lambda _: source, [STORE], JEANNE, summed(bundled(source)))
     assert len(asked) == 7 and "jeanne" not in json.dumps(asked).lower()
+    asked.clear()
+    check_bundle(lambda _: source, [STORE], Whose(persons={"clients": ["1"]}, addresses=[], tenant="7654321"), {})
+    assert len(asked) == 1 and "7654321" not in asked[0]

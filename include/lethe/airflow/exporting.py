@@ -50,14 +50,21 @@ def verify(context: Any) -> dict[str, Any]:
 
 def answer(context: Any) -> dict[str, Any]:
     """Answers each request whose bundle is verified; the kind of answer by request. Raises when anything before it failed."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
     from lethe.airflow.night import failed_tasks
     from lethe.subjects.answering import answer_request
 
-    answered = _each(context, ("located",), lambda f, r, by, at: answer_request(f, r, by=by, at=at))
+    try:
+        answered = _each(context, ("located",), lambda f, r, by, at: answer_request(f, r, by=by, at=at))
+    except AirflowSkipException:
+        answered = {}  # not yet: the last task decides whether the run is red (invariant 13)
     if failed := failed_tasks(context["ti"]):
         raise ExportFailed(
             f"Before the answers, these failed: {', '.join(failed)}.", fix="Their logs say which request, and what to do; then clear them."
         )
+    if not answered:
+        raise AirflowSkipException("No request of this run is ready to be answered.")
     return answered
 
 
@@ -74,7 +81,7 @@ def _each(context: Any, states: Sequence[str], act: Callable[[Finder, str, str, 
         raise AirflowSkipException("There is no request to act on.")
     by = context["dag_run"].triggering_user_name or "airflow"
     done: dict[str, Any] = {}
-    failed: dict[str, LetheError] = {}
+    failed: dict[str, Exception] = {}
     with _workspace() as workspace:
         finder = Finder(workspace)
         for number, request in enumerate(asked, start=1):
@@ -85,6 +92,9 @@ def _each(context: Any, states: Sequence[str], act: Callable[[Finder, str, str, 
             except LetheError as error:
                 log.error("Request %s: %s: %s", request, type(error).__name__, error)
                 failed[request] = error
+            except Exception as error:  # of a library: its text, and that of its traceback, may quote a row
+                log.error("Request %s: %s, whose text is not told here", request, type(error).__name__)
+                failed[request] = error
             if number % _TOLD_EVERY == 0:
                 log.info("%d of %d requests looked at, %d done, %d failed", number, len(asked), len(done), len(failed))
     if failed:
@@ -94,7 +104,7 @@ def _each(context: Any, states: Sequence[str], act: Callable[[Finder, str, str, 
     return done
 
 
-def _together(failed: Mapping[str, LetheError]) -> LetheError:
+def _together(failed: Mapping[str, Exception]) -> LetheError:
     """One error for all: Unreachable when waiting may mend every one of them, so that Airflow tries again."""
     names = ", ".join(f"{request} ({type(error).__name__})" for request, error in list(failed.items())[:20])
     text = f"{len(failed)} requests failed: {names}."

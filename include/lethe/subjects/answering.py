@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from lethe.catalog.model import Store
 from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, parts_of
 from lethe.control.requests import Language, Request, RequestState, request_of
-from lethe.errors import NoAddress, RequestRefused
+from lethe.errors import AnswerInDoubt, AnswerRefused, IdentifierRefused, LetheError, NoAddress, RequestRefused
 from lethe.evidence.ledger import append
 from lethe.stores.postgres.failures import meaning
 from lethe.stores.postgres.tables import key_text, row_of
@@ -34,7 +34,8 @@ def answer_request(finder: Finder, request_id: str, *, by: str, at: datetime) ->
     """Answers a request whose bundle is verified, forwards to tenants, and takes the request to `answered`; the kind of answer.
 
     What was sent before is not sent again. Raises RequestRefused when the bundle is not verified, StoreBusy, what `send_answer` raises; a
-    tenant that cannot be told does not keep the person from being answered, and is raised after that (NoAddress).
+    tenant that cannot be told keeps neither the person nor another tenant from being told, and is raised after that (NoAddress; what
+    `send_forward` raises of one tenant alone).
     """
     workspace = finder.workspace
     with exporting_alone(workspace.control, request_id):
@@ -92,13 +93,20 @@ def _forward(finder: Finder, request: Request, *, by: str, at: datetime) -> int:
     workspace = finder.workspace
     forwards: Sequence[Forward] = finder.locate(identifiers_of(workspace, request, by=by)).forwards
     known = addresses(workspace, [f.tenant for f in forwards])
+    told, failed = 0, list[LetheError]()
     for each in forwards:
         if each.tenant in known:
-            send_forward(workspace, request.id, each.tenant, known[each.tenant], Language.FR.value, at=at)
+            try:
+                send_forward(workspace, request.id, each.tenant, known[each.tenant], Language.FR.value, at=at)
+                told += 1
+            except (AnswerInDoubt, AnswerRefused, IdentifierRefused) as error:  # one tenant's; the others are told all the same
+                failed.append(error)
     with workspace.control.begin() as control:
-        body = {"request": request.id, "tenants": len(forwards), "told": len(known)}
+        body = {"request": request.id, "tenants": len(forwards), "told": told}
         append(control, "request.forwarded", body, run=request.id, at=at)
-    return len(forwards) - len(known)
+    if failed:
+        raise failed[0]
+    return len(forwards) - told
 
 
 def addresses(workspace: Workspace, tenants: Sequence[str]) -> dict[str, str]:

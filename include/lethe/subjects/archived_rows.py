@@ -16,7 +16,7 @@ from lethe.archive.model import ArchivedColumn, Manifest
 from lethe.archive.reading import Giver, ReadingReason, Wanted, read
 from lethe.catalog.model import Table
 from lethe.policy.model import Role
-from lethe.stores.postgres.person import EMAIL
+from lethe.stores.postgres.person import EMAIL, SECRET
 from lethe.subjects.found import Field, Origin, Row, Section
 from lethe.subjects.identifiers import is_address_of
 from lethe.subjects.locating import Located, archive_names, archived
@@ -98,14 +98,15 @@ def _rows(entry: Table | None, gathered: Sequence[tuple[Manifest, pa.Table]], lo
 
 
 def _masked(entry: Table | None, values: dict[str, Any], located: Located) -> list[str]:
-    """Columns about somebody else: a group of columns whose address is not the person's. A group without its address stays: the row is theirs."""
+    """Secrets, and columns about somebody else: a group of columns whose address is not the person's. A group without its address stays: the
+    row is theirs."""
     if entry is None:
         return []
     groups: dict[str, list[str]] = {}
     for name, kind in entry.columns.items():
         if kind.about is not None and values.get(name) is not None:
             groups.setdefault(kind.about, []).append(name)
-    found: list[str] = []
+    found = [name for name, kind in entry.columns.items() if kind.category.startswith(SECRET) and name in values]
     for columns in groups.values():
         addresses = [values[c] for c in columns if entry.columns[c].category == EMAIL]
         if addresses and not any(is_address_of(located.emails, a) for a in addresses):

@@ -53,7 +53,7 @@ _MIB = 1 << 20
 def export_request(finder: Finder, request_id: str, *, by: str, at: datetime, limit: int = LARGEST_PART) -> Export:
     """Finds the person of a request whose identity is accepted, and stores the bundle. Returns at once what is stored already.
 
-    Raises RequestRefused when the request is not to be answered by a bundle, or not now; StoreBusy when another process exports it; what
+    Raises RequestRefused when the request is not to be answered by a bundle, or not now, or would not lie encrypted; StoreBusy when another process exports it; what
     `locate` raises (AmbiguousPerson, Drifted, Uncountable ...): nothing is stored then, and the request stays as it was.
     """
     workspace = finder.workspace
@@ -64,6 +64,7 @@ def export_request(finder: Finder, request_id: str, *, by: str, at: datetime, li
         if export is not None and export.state != "begun":
             return export
         depot = place(workspace, BUNDLES)
+        depot.writing()  # refuses a bucket that is asked for no encryption, before anybody is looked for
         delete_parts(depot, request_id)
         located = finder.locate(identifiers_of(workspace, request, by=by), tenant=request.tenant)
         export = _begin(workspace, request, export, located, by=by, at=at)

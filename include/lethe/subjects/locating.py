@@ -360,14 +360,13 @@ def _one_person(found: Sequence[_Match], emails: Sequence[str], given: Collectio
 
     `given`: the identity datasets whose data is given out. Whether a tenant has somebody twice is for the tenant to see.
     """
-    accounts = {m.person for m in found if m.by_account}
     for match in found:
         if match.by_account and emails and match.there and match.email not in emails:
             raise AmbiguousPerson(
                 f"The account of {match.person.dataset} has another address than the request.",
                 fix="It may be somebody else's: ask for more, or open the request anew with what belongs together.",
             )
-    narrowed = {p.dataset for p in accounts}
+    narrowed = {m.person.dataset for m in found if m.by_account and m.there}  # an account that is gone says nothing against the others
     meant = [m for m in found if m.by_account or m.person.dataset not in narrowed]
     twice = Counter((m.person.dataset, m.tenant, m.email) for m in {(m.person, m.email): m for m in meant if not m.by_account}.values())
     several = sorted({dataset for (dataset, _, _), n in twice.items() if n > 1 and dataset in given})

@@ -37,7 +37,7 @@ class Place:
         """The bucket as one puts what is encrypted there. RequestRefused when no encryption that is known is asked for."""
         if self.encryption not in ENCRYPTIONS:
             raise RequestRefused(
-                f"Dataset {self.dataset} is asked for no encryption that is known: a proof of identity is encrypted at rest.",
+                f"Dataset {self.dataset} is asked for no encryption that is known: what requests bring and get is encrypted at rest.",
                 fix=f"Set `encryption` in the extra of its connection to one of {', '.join(ENCRYPTIONS)}.",
             )
         return ArchiveBucket(self.client, self.bucket, encryption=self.encryption, kms_key=self.kms_key)

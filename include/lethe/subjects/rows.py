@@ -92,10 +92,10 @@ def rows_read(workspace: Workspace, store: Store, each: PersonTable, located: Lo
     filed = _Files(workspace, each) if each.table.files is not None else None
     for values in found:
         shared = bool(values.pop(SHARED, False))
-        file = filed.of(values) if filed is not None else None
         masked = masks.of(values)
         for column in masked:
             values[column] = None
+        file = filed.of(values) if filed is not None else None  # after the masks: what is somebody else's is no file of the person
         yield Row(
             values={c: values.get(c) for c in each.table.columns},
             shared=shared or any(m not in each.withheld for m in masked),

@@ -67,7 +67,9 @@ def check_bundle(
             asked.append(Expected(step=dataset, check=COMPLETE, query=broken_rows(query, rows, total), measured=measured))
             if dataset in store.identities and not whose.some_left_out and whose.tenant is None:
                 asked.append(Expected(step=dataset, check=WHO, query=broken_who(strangers(store, dataset))))
-        verdicts = judge(connections(store.check_connection or store.connection), asked, told=told(whose.persons, whose.addresses))
+        verdicts = judge(
+            connections(store.check_connection or store.connection), asked, told=told(whose.persons, whose.addresses, whose.tenant)
+        )
         found |= {dataset: tuple(checks) for dataset, checks in verdicts.items()}
     for dataset in contents:
         found.setdefault(dataset, (Check(name=COMPLETE, status="unknown", detail="no store can be asked about it"),))

@@ -19,7 +19,7 @@ from lethe.catalog.model import Store, Table
 from lethe.errors import Uncountable
 from lethe.verify.text import Chain, literal, name, relation_name, table_of
 
-PERSONS, ADDRESSES = "lethe.persons", "lethe.addresses"
+PERSONS, ADDRESSES, TENANT = "lethe.persons", "lethe.addresses", "lethe.tenant"
 EMAIL = "user.contact.email"
 _DIGITS = 15
 """Hex digits of a key's MD5 in the sum: 60 bits, which a bigint holds."""
@@ -33,9 +33,10 @@ Types = Mapping[tuple[str, str, str], str]
 """The type of each column, by schema, table and column, as PostgreSQL prints it."""
 
 
-def told(persons: Mapping[str, Collection[str]], addresses: Collection[str]) -> dict[str, str]:
-    """The settings that the queries read: keys by identity dataset, and addresses in the form that `rows_of` compares by."""
-    return {PERSONS: json.dumps({d: sorted(keys) for d, keys in persons.items()}), ADDRESSES: json.dumps(sorted(addresses))}
+def told(persons: Mapping[str, Collection[str]], addresses: Collection[str], tenant: str | None = None) -> dict[str, str]:
+    """The settings that the queries read: keys by identity dataset, addresses in the form that `rows_of` compares by, a tenant's key."""
+    keys = json.dumps({d: sorted(keys) for d, keys in persons.items()})
+    return {PERSONS: keys, ADDRESSES: json.dumps(sorted(addresses)), TENANT: tenant or ""}
 
 
 def column_types(engine: Engine, schemas: Iterable[str]) -> Types:
@@ -79,7 +80,7 @@ def rows_of(
             return None
         chain = Chain(store, dataset, table.tenant, root="r", prefix="t")
         kind = _kind(types, chain.table, chain.table.key[0])
-        restricted = f" JOIN (SELECT {key}{chain_from(table, chain)} WHERE {chain.last}.{name(chain.table.key[0])} = CAST({literal(tenant)} AS {kind})) AS own"
+        restricted = f" JOIN (SELECT {key}{chain_from(table, chain)} WHERE {chain.last}.{name(chain.table.key[0])} = CAST(current_setting('{TENANT}') AS {kind})) AS own"
         restricted += f" USING ({', '.join(name(c) for c in table.key)})"
     found = " UNION ".join(branches) if len(branches) > 1 else branches[0].replace("SELECT ", "SELECT DISTINCT ", 1)
     written = "md5(CAST(jsonb_build_array(" + ", ".join(f"f.{name(c)}" for c in table.key) + ") AS text))"
