@@ -2,8 +2,9 @@
 
 A row is somebody's when one of its dataset's paths ends at a row of theirs, or when an address column of its own has their address. Each way
 starts at the columns that hold the keys, so that their indexes lead to the rows, whatever the size of the table; several ways are united
-over the dataset's key, one alone needs no second reading of the table by it. An address is compared as `lower(btrim(normalize(column, NFC)))`, which an index on that expression serves; whether it
-is the same address is then told in Python (`subjects.identifiers`), for the database folds less.
+over the dataset's key, one alone needs no second reading of the table by it. An address is compared as
+`lower(btrim(normalize(column, NFC)))`, which an index on that expression serves; whether it is the same address is then told in Python
+(`subjects.identifiers`), for the database folds less.
 """
 
 from __future__ import annotations
