@@ -296,7 +296,7 @@ def reading(workspace: Workspace, store: Store) -> Iterator[Reader]:
     Nothing was written, yet it ends by COMMIT: after a ROLLBACK psycopg forgets what is prepared, and the next person's statements would be
     parsed and planned from their text again.
     """
-    with snapshot(workspace.checking(store)) as connection:
+    with snapshot(workspace.checking(store), holds=None) as connection:
         yield Reader(connection)
         with suppress(DBAPIError):  # every row was read: a connection that is lost now takes nothing away
             connection.commit()
