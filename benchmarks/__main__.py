@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import airflow_share, archive, completeness, expiry, partitions, planning, purging, tenfold, unordered
+from benchmarks import airflow_share, archive, completeness, expiry, partitions, person, planning, purging, tenfold, unordered
 from benchmarks.score import Row, show
 from benchmarks.world import Ground, ground
 
@@ -24,6 +24,7 @@ MEASURES: dict[str, Callable[[Ground], list[Row]]] = {
     "tenfold": tenfold.measure,
     "archive": archive.measure,
     "expiry": expiry.measure,
+    "person": person.measure,
     "airflow": airflow_share.measure,
 }
 

@@ -23,6 +23,7 @@ from unittest.mock import patch
 import pyarrow as pa
 from sqlalchemy import Text, create_engine, func, select, text
 
+from benchmarks.memory import peak
 from benchmarks.stores import DIGEST_KEY, LOGS, catalog_of, connection_of
 from lethe.archive import manifests, write
 from lethe.archive.bucket import ArchiveBucket
@@ -95,18 +96,11 @@ def in_child(*jobs: Job) -> list[Done]:
     return [Done(**each) for each in json.loads(done.stdout)]
 
 
-def _peak() -> float:
-    """MB of memory that this process ever held. Not ru_maxrss, which begins with what the parent held when it started us."""
-    with open("/proc/self/status") as status:
-        line = next(line for line in status if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
-
-
 def _main() -> None:
-    imported, found = _peak(), []
+    imported, found = peak(), []
     for each in json.load(sys.stdin):
         done = (_read if each["work"] == "read" else _purge)(Job(**each))
-        found.append(asdict(done) | {"peak": _peak(), "imported": imported})
+        found.append(asdict(done) | {"peak": peak(), "imported": imported})
     json.dump(found, sys.stdout)
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 
 from lethe import settings
 from lethe.archive.finding import find, named_otherwise
@@ -290,9 +291,15 @@ def archive_names(workspace: Workspace, persons: Iterable[Person]) -> frozenset[
 
 @contextmanager
 def reading(workspace: Workspace, store: Store) -> Iterator[Reader]:
-    """A reader of a store on one snapshot, in the role that reads everything."""
-    with snapshot(workspace.checking(store)) as connection:
+    """A reader of a store on one snapshot, in the role that reads everything.
+
+    Nothing was written, yet it ends by COMMIT: after a ROLLBACK psycopg forgets what is prepared, and the next person's statements would be
+    parsed and planned from their text again.
+    """
+    with snapshot(workspace.checking(store), holds=None) as connection:
         yield Reader(connection)
+        with suppress(DBAPIError):  # every row was read: a connection that is lost now takes nothing away
+            connection.commit()
 
 
 # Who

@@ -64,11 +64,14 @@ class Reader:
 
 def loads(text: str) -> Any:
     """JSON with exact numbers, of any length."""
-    return json.loads(text, parse_float=Decimal, parse_int=_whole)
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except ValueError:  # int() of a text has a limit; asked for each number, a function of ours would take most of the time
+        return json.loads(text, parse_float=Decimal, parse_int=_whole)
 
 
 def _whole(digits: str) -> int:
-    return int(digits) if len(digits) < 4000 else int(Decimal(digits))  # int() of a text has a limit
+    return int(digits) if len(digits) < 4000 else int(Decimal(digits))
 
 
 def in_words(error: psycopg.Error, what: str) -> LetheError:
@@ -90,6 +93,11 @@ def rows_read(workspace: Workspace, store: Store, each: PersonTable, located: Lo
     """The rows of a dataset as a bundle has them. Raises MissingFile when the object of a row is not there."""
     masks = _Masks(store, each, located)
     filed = _Files(workspace, each) if each.table.files is not None else None
+    if filed is None and masks.none and set(each.key) <= each.fields.keys():  # then a row's values are those that were read
+        for values in found:
+            shared = bool(values.pop(SHARED, False))
+            yield Row(values=values, shared=shared)
+        return
     for values in found:
         shared = bool(values.pop(SHARED, False))
         masked = masks.of(values)
@@ -118,6 +126,11 @@ class _Masks:
             relation = each.table.relations.get(name)
             if relation is not None and relation.to in store.identities:
                 self._keys[name] = (relation.columns, set(located.keys.get(relation.to, ())))
+
+    @property
+    def none(self) -> bool:
+        """No column of any row is masked."""
+        return not self._groups and not self._each.withheld
 
     def of(self, values: Mapping[str, Any]) -> list[str]:
         found = list(self._each.withheld)

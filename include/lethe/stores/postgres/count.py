@@ -64,8 +64,9 @@ _SETTINGS = text(
 
 
 @contextmanager
-def snapshot(engine: Engine, holds: Sequence[HoldScope] = (), *, statement_timeout: float = 600) -> Iterator[Connection]:
-    """A connection on which every count sees the same instant: REPEATABLE READ, read only, with these holds loaded.
+def snapshot(engine: Engine, holds: Sequence[HoldScope] | None = (), *, statement_timeout: float = 600) -> Iterator[Connection]:
+    """A connection on which every count sees the same instant: REPEATABLE READ, read only, with these holds loaded; None: no statement asks
+    for holds, and their table is not made.
 
     Row security is off, so that a table that would show only some rows is an error; names are found in pg_catalog only; instants
     print in UTC; `statement_timeout` is in seconds. Raises Unreachable when the database does not answer, Uncountable when the
@@ -78,12 +79,13 @@ def snapshot(engine: Engine, holds: Sequence[HoldScope] = (), *, statement_timeo
     with connection:
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=False)
         try:
-            with connection.begin():
-                load_holds(connection, holds)
+            if holds is not None:
+                with connection.begin():
+                    load_holds(connection, holds)
             connection.execution_options(postgresql_readonly=True)
             connection.execute(_SETTINGS, {"timeout": str(round(statement_timeout * 1000))})
         except DBAPIError as error:
-            raise meaning(error, "The table of holds") from None
+            raise meaning(error, "The store" if holds is None else "The table of holds") from None
         yield connection
 
 

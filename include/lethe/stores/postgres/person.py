@@ -2,8 +2,9 @@
 
 A row is somebody's when one of its dataset's paths ends at a row of theirs, or when an address column of its own has their address. Each way
 starts at the columns that hold the keys, so that their indexes lead to the rows, whatever the size of the table; several ways are united
-over the dataset's key. An address is compared as `lower(btrim(normalize(column, NFC)))`, which an index on that expression serves; whether it
-is the same address is then told in Python (`subjects.identifiers`), for the database folds less.
+over the dataset's key, one alone needs no second reading of the table by it. An address is compared as
+`lower(btrim(normalize(column, NFC)))`, which an index on that expression serves; whether it is the same address is then told in Python
+(`subjects.identifiers`), for the database folds less.
 """
 
 from __future__ import annotations
@@ -106,8 +107,12 @@ def person_table(store: Store, live: LiveSchema, dataset: str, *, by_tenant: boo
     ways = [_path_keys(store, live, dataset, path, n) for n, path in enumerate(entry.persons)]
     ways += [_address_keys(store, dataset, column) for column in addresses]
     key = [row.c[c] for c in entry.key]
-    found = union(*ways) if len(ways) > 1 else ways[0]
-    chosen = (key[0] if len(key) == 1 else tuple_(*key)).in_(found)
+    if len(ways) > 1:
+        chosen: ColumnElement[bool] = (key[0] if len(key) == 1 else tuple_(*key)).in_(union(*ways))
+    elif addresses:
+        chosen = _has_address(row, addresses[0])
+    else:
+        chosen = _leads_there(store, live, dataset, row, entry.persons[0])
     withheld = tuple(c for c, kind in entry.columns.items() if kind.category.startswith(SECRET))
     fields = {c: kind for c, kind in entry.columns.items() if c not in withheld}
     read = [*(row.c[c] for c in dict.fromkeys([*fields, *entry.key])), _shared(store, live, dataset, row, addresses).label(SHARED)]
@@ -235,10 +240,22 @@ def _path_keys(store: Store, live: LiveSchema, dataset: str, path: Path, number:
     return select(*(row.c[c] for c in store.tables[dataset].key)).select_from(row, *aliases).where(*conditions, mine)
 
 
+def _leads_there(store: Store, live: LiveSchema, dataset: str, row: FromClause, path: Path) -> ColumnElement[bool]:
+    """Does the row lead to a person along a path?"""
+    aliases, conditions, holder, columns = _reached(store, dataset, row, path, "p0_")
+    mine = _is_told(store, live, _end(store, dataset, path), holder, columns)
+    if not aliases:
+        return mine
+    return select(literal_column("1")).select_from(*aliases).where(*conditions, mine).correlate(row).exists()
+
+
 def _address_keys(store: Store, dataset: str, column: str) -> Select[Any]:
     row = row_of(store, dataset, f"a_{column}"[:60])
-    wanted = bindparam(ADDRESSES, type_=ARRAY(Text))
-    return select(*(row.c[c] for c in store.tables[dataset].key)).select_from(row).where(address_value(row.c[column]) == any_(wanted))
+    return select(*(row.c[c] for c in store.tables[dataset].key)).select_from(row).where(_has_address(row, column))
+
+
+def _has_address(row: FromClause, column: str) -> ColumnElement[bool]:
+    return address_value(row.c[column]) == any_(bindparam(ADDRESSES, type_=ARRAY(Text)))
 
 
 def _reached(
