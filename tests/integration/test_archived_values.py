@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
@@ -21,6 +22,7 @@ from lethe.stores.postgres.tables import unmapped
 from lethe.subjects.archived_rows import _values
 from lethe.subjects.archived_values import as_json
 from lethe.subjects.rows import loads
+from lethe.verify.archived_person import _as_shown
 from lethe.workspace import CHECK_OPTIONS
 
 STAYS_TEXT = {"a_domain": "12.50", "a_domain_of_domain": "1.00", "some_domains": ["1.0", None]}
@@ -104,3 +106,25 @@ def test_every_day_at_a_turn_of_years_is_the_one_that_python_says() -> None:
     first, last = -719_162, 2_932_896
     assert [as_json(n, day) for n in (first - 1, first, last, last + 1)] == ["0001-12-31 BC", "0001-01-01", "9999-12-31", "10000-01-01"]
     assert pa.scalar(first, pa.date32()).as_py().isoformat() == "0001-01-01"
+
+
+@pytest.mark.parametrize(
+    ("source", "kept_as", "value", "number"),
+    [
+        ("bigint", "int64", 7, 7),
+        ("uuid", "string", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None),
+        ("numeric(10,2)", "string", "7.10", None),
+        ("numeric(10,0)", "string", "7", None),
+        ("inet", "string", "192.0.2.1/32", None),
+        ("inet", "string", "2001:db8::1/128", None),
+        ("bytea", "binary", b"\x00\xff", None),
+        ("date", "date32[day]", date(2026, 1, 1), 20_454),
+        ("timestamp without time zone", "timestamp[us]", datetime.fromisoformat("2026-01-01T00:00:00.1"), 1_767_225_600_100_000),
+        ("timestamp with time zone", "timestamp[us, tz=UTC]", datetime(2026, 1, 1, tzinfo=UTC), 1_767_225_600_000_000),
+    ],
+)
+def test_the_check_writes_a_key_as_a_bundle_shows_it(source: str, kept_as: str, value: Any, number: int | None) -> None:
+    """The check reads the archive by code of its own."""
+    shown = as_json(value if number is None else number, ArchivedColumn(name="a", source=source, kept_as=kept_as))
+    written = _as_shown(value, source)
+    assert (written, type(written)) == (shown, type(shown))
