@@ -18,10 +18,10 @@ from demo.postgres import PostgresServer
 from helpers.archived import Office, as_variable, office_in
 from helpers.archived_exports import Counter, counter_of
 from helpers.control import DIGEST_KEY
-from helpers.purging import AS_OF
+from helpers.purging import AS_OF, STORE
 from helpers.wire import wire_to
 from lethe.archive.names import name_of
-from lethe.catalog.model import Column, Table
+from lethe.catalog.model import Column
 from lethe.errors import ArchiveDiffers, BundleDiffers, LetheError, ReadingRefused, Uncountable, Unreachable
 from lethe.stores.s3.listing import everything
 from lethe.subjects.archived_rows import _masked, _secrets, archived_sections
@@ -243,7 +243,7 @@ VALUES = {"id": 1, "password": "secret", "billed_name": "Jo", "billed_email": "j
 def test_who_is_somebody_else_in_a_person_s_archived_row_is_masked_and_a_secret_is_withheld(
     changes: dict[str, Any], masked: list[str]
 ) -> None:
-    entry = Table.model_construct(columns=COLUMNS)
+    entry = STORE.tables["users"].model_copy(update={"columns": COLUMNS})
     who = Located(persons=(), emails=("me@example.org",), addresses=(), counted=(), forwards=(), archive_objects=0, left_out=0)
     values = VALUES | changes
     assert _masked(entry, values, who) == masked and _secrets(entry, values) == ["password"]

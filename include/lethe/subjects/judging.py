@@ -67,14 +67,13 @@ def _read_back(workspace: Workspace, depot: Place, parts: Iterable[StoredPart]) 
     found: list[Check] = []
     sums: dict[str, KeySum] = {}
     for part in parts:
-        with answering(part.bucket):
-            whole = hashlib.sha256()
-            with closing(depot.client.get_object(Bucket=part.bucket, Key=part.key, **_of(part))["Body"]) as body:
-                for piece in body.iter_chunks(_MIB):
-                    whole.update(piece)
+        sha256 = _sha256(depot, part)
+        if sha256 is None:
+            found.append(Check(name=INTACT, status="failed", detail=f"part {part.number} is not there"))
+            continue
         with open_object(depot.client, part.bucket, part.key, part.version, part.bytes) as file:
             wrong = problems(file)
-            if whole.hexdigest() != part.sha256:
+            if sha256 != part.sha256:
                 found.append(Check(name=INTACT, status="failed", detail=f"part {part.number} has other bytes"))
             elif wrong:
                 found.append(Check(name=INTACT, status="failed", detail=f"part {part.number} has {len(wrong)} problems"))
@@ -84,6 +83,25 @@ def _read_back(workspace: Workspace, depot: Place, parts: Iterable[StoredPart]) 
                     columns = keys.get(section.removesuffix(".archive"), ())
                     sums.setdefault(section, KeySum()).add([row.get(c) for c in columns])
     return tuple(found), sums
+
+
+def _sha256(depot: Place, part: StoredPart) -> str | None:
+    """The sha256 of a part as it lies there. None when it does not: a judge that found the bundle wrong may have died between deleting it and
+    saying so, and that is what is to be said then."""
+    from botocore.exceptions import ClientError
+
+    whole = hashlib.sha256()
+    with answering(part.bucket):
+        try:
+            answer = depot.client.get_object(Bucket=part.bucket, Key=part.key, **_of(part))
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") not in {"NoSuchKey", "NoSuchVersion"}:
+                raise
+            return None
+        with closing(answer["Body"]) as body:
+            for piece in body.iter_chunks(_MIB):
+                whole.update(piece)
+    return whole.hexdigest()
 
 
 def _counted(finder: Finder, request: Request, sums: Mapping[str, KeySum], *, by: str, at: datetime) -> dict[str, tuple[Check, ...]]:

@@ -50,7 +50,8 @@ def _source(file: pq.ParquetFile, column: str) -> str | None:
     schema = file.schema_arrow
     if column not in schema.names:
         return None
-    return (schema.field(column).metadata or {}).get(b"lethe.source", b"").decode()
+    written: bytes = (schema.field(column).metadata or {}).get(b"lethe.source", b"")
+    return written.decode()
 
 
 def _as_shown(value: Any, source: str) -> Any:
