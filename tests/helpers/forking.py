@@ -18,6 +18,7 @@ _PRELOADED = [
     "helpers.warm_client",
     "helpers.mailing",
     "helpers.intake",
+    "helpers.export_once",
 ]
 """All of them, whoever comes first: a fork server imports once, when it starts, and a test process has one."""
 

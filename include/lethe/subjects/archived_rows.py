@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -17,15 +15,13 @@ from lethe.archive.reading import Giver, ReadingReason, Wanted, read
 from lethe.catalog.model import Table
 from lethe.policy.model import Role
 from lethe.stores.postgres.person import EMAIL, SECRET
+from lethe.subjects.archived_values import as_json
 from lethe.subjects.found import Field, Origin, Row, Section
 from lethe.subjects.identifiers import is_address_of
 from lethe.subjects.locating import Located, archive_names, archived
-from lethe.subjects.rows import loads
 from lethe.workspace import Workspace
 
 _DAY = timedelta(days=1)
-_ENDLESS = {2**63 - 1: "infinity", -(2**63) + 1: "-infinity", 2**31 - 1: "infinity", -(2**31) + 1: "-infinity"}
-"""How the archive keeps infinite instants and days."""
 
 
 def archived_sections(workspace: Workspace, located: Located, *, at: datetime) -> Iterator[tuple[Section, Iterator[Row]]]:
@@ -88,13 +84,17 @@ def _section(dataset: str, entry: Table | None, manifests: Sequence[Manifest]) -
 
 def _rows(entry: Table | None, gathered: Sequence[tuple[Manifest, pa.Table]], located: Located) -> Iterator[Row]:
     for manifest, table in gathered:
-        names = [c.name for c in manifest.columns]
-        kinds = {c.name: c.source for c in manifest.columns}
-        columns = {name: [as_json(v, kinds[name]) for v in _values(table[name])] for name in names}
+        columns = {c.name: [as_json(v, c) for v in _values(table[c.name])] for c in manifest.columns}
         for n in range(table.num_rows):
-            values = {name: columns[name][n] for name in names}
-            masked = _masked(entry, values, located)
-            yield Row(values=values | dict.fromkeys(masked), shared=bool(masked), redacted=tuple(masked))
+            values = {name: column[n] for name, column in columns.items()}
+            secrets, others = _secrets(entry, values), _masked(entry, values, located)
+            masked = (*secrets, *others)
+            yield Row(values=values | dict.fromkeys(masked), shared=bool(others), redacted=masked)
+
+
+def _secrets(entry: Table | None, values: dict[str, Any]) -> list[str]:
+    """Columns that protect an account: withheld from everybody, as in the living rows."""
+    return [] if entry is None else [c for c in values if c in entry.columns and entry.columns[c].category.startswith(SECRET)]
 
 
 def _masked(entry: Table | None, values: dict[str, Any], located: Located) -> list[str]:
@@ -122,33 +122,3 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
     if pa.types.is_date32(kind):
         return list(column.cast(pa.int32()).to_pylist())
     return list(column.to_pylist())
-
-
-def as_json(value: Any, kind: str) -> Any:
-    """An archived value in the form of PostgreSQL's `to_jsonb`: `kind` is its column's type as PostgreSQL prints it.
-
-    Instants come as microseconds since 1970, days as days. Arrays and ranges stay PostgreSQL's text.
-    """
-    if value is None:
-        return None
-    plain = kind.split("(")[0].strip()
-    if plain.startswith("timestamp"):
-        return _ENDLESS.get(value) or _instant(value, aware="with time zone" in kind)
-    if plain == "date":
-        return _ENDLESS.get(value) or (date(1970, 1, 1) + timedelta(days=value)).isoformat()
-    if plain == "numeric":
-        return value if value in {"NaN", "Infinity", "-Infinity"} else Decimal(value)
-    if plain in {"json", "jsonb"}:
-        return loads(value)
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def _instant(microseconds: int, *, aware: bool) -> str:
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
-    text = at.replace(tzinfo=None).isoformat(timespec="microseconds")
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text + "+00:00" if aware else text

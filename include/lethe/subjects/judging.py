@@ -64,7 +64,7 @@ def judge_request(finder: Finder, request_id: str, *, by: str, at: datetime) -> 
 
 def _read_back(workspace: Workspace, depot: Place, parts: Iterable[StoredPart]) -> tuple[tuple[Check, ...], dict[str, KeySum]]:
     """Are the parts what was written? And the keys of their rows, by section."""
-    keys = {i: t.key for s in workspace.catalog.stores for i, t in s.tables.items()}
+    keys = _keys(workspace)
     found: list[Check] = []
     sums: dict[str, KeySum] = {}
     for part in parts:
@@ -115,13 +115,13 @@ def _counted(finder: Finder, request: Request, sums: Mapping[str, KeySum], *, by
     living = {section: (s.rows, s.total) for section, s in sums.items() if not section.endswith(".archive")}
     found = check_bundle(workspace.connections, workspace.catalog.stores, whose, living)
     if request.tenant is None:
-        bundled = {section: s.rows for section, s in sums.items() if section.endswith(".archive")}
+        bundled = {section: s for section, s in sums.items() if section.endswith(".archive")}
         found |= _archived(workspace, located, bundled, at=at)
     return found
 
 
-def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, int], *, at: datetime) -> dict[str, tuple[Check, ...]]:
-    """The archived rows, counted by opening the objects again; that they are is on record first."""
+def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, KeySum], *, at: datetime) -> dict[str, tuple[Check, ...]]:
+    """The archived rows, counted and their keys compared by opening the objects again; that they are is on record first."""
     if not located.archive_objects and not bundled:
         return {}
     names = archive_names(workspace, located.persons)
@@ -130,15 +130,20 @@ def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, int]
         with engine.connect() as book:
             who = archivist(book)
         recorded(engine, who, ReadingReason.INTEGRITY_CHECK, None, (), at=at, whose="person", names=sorted(names))
-        counted = archived_rows(engine, Shelf.of(workspace.connections(settings.ARCHIVE_READER)), names)
+        counted = archived_rows(engine, Shelf.of(workspace.connections(settings.ARCHIVE_READER)), names, _keys(workspace))
     finally:
         engine.dispose()
     found: dict[str, tuple[Check, ...]] = {}
     for section in {*bundled, *(f"{d}.archive" for d in counted)}:
-        there, here = counted.get(section.removesuffix(".archive"), 0), bundled.get(section, 0)
+        there, here = counted.get(section.removesuffix(".archive"), KeySum()), bundled.get(section, KeySum())
         status = "passed" if there == here else "failed"
-        found[section] = (Check(name=ARCHIVED, status=status, measured={"rows": here, "counted": there}),)
+        found[section] = (Check(name=ARCHIVED, status=status, measured={"rows": here.rows, "counted": there.rows}),)
     return found
+
+
+def _keys(workspace: Workspace) -> dict[str, tuple[str, ...]]:
+    """The key columns of each dataset, by today's catalog."""
+    return {i: t.key for s in workspace.catalog.stores for i, t in s.tables.items()}
 
 
 def _conclude(workspace: Workspace, depot: Place, export: Export, checks: Mapping[str, tuple[Check, ...]], *, at: datetime) -> Export:

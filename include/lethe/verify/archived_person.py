@@ -6,13 +6,18 @@ Whoever calls it has put the reading on record.
 from __future__ import annotations
 
 import io
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
 
 import pyarrow.parquet as pq
 from sqlalchemy import Engine, text
 
 from lethe.archive.model import PERSONS
 from lethe.control.tables import SCHEMA
+from lethe.verify.person import KeySum
 from lethe.verify.shelf import Shelf
 
 _OBJECTS = text(
@@ -22,14 +27,44 @@ _OBJECTS = text(
 )
 
 
-def archived_rows(control: Engine, shelf: Shelf, names: Collection[str]) -> dict[str, int]:
-    """Rows by dataset in which one of these names (32 hex digits) is among the persons. Raises what the store raises."""
-    found: dict[str, int] = {}
+def archived_rows(control: Engine, shelf: Shelf, names: Collection[str], keys: Mapping[str, Sequence[str]]) -> dict[str, KeySum]:
+    """By dataset, the rows in which one of these names (32 hex digits) is among the persons. Raises what the store raises.
+
+    `keys`: the key columns of each dataset; one that an object does not keep counts as NULL, a dataset that is not in it by its rows alone.
+    """
+    found: dict[str, KeySum] = {}
     with control.connect() as connection:
         objects = connection.execute(_OBJECTS, {"digests": [bytes.fromhex(n) for n in names]}).all()
     for each in objects:
-        body = shelf.get(each.key, each.version or "null")
-        persons = pq.ParquetFile(io.BytesIO(body)).read(columns=[PERSONS])[PERSONS].to_pylist()
-        rows = sum(1 for row in persons if not set(names).isdisjoint(row or ()))
-        found[each.dataset] = found.get(each.dataset, 0) + rows
+        file = pq.ParquetFile(io.BytesIO(shelf.get(each.key, each.version or "null")))
+        key = [(c, _source(file, c)) for c in keys.get(each.dataset, ())]
+        kept = [c for c, source in key if source is not None]
+        for row in file.read(columns=[PERSONS, *kept]).to_pylist():
+            if not set(names).isdisjoint(row[PERSONS] or ()):
+                found.setdefault(each.dataset, KeySum()).add([_as_shown(row.get(c), source or "") for c, source in key])
     return found
+
+
+def _source(file: pq.ParquetFile, column: str) -> str | None:
+    """PostgreSQL's name of a column's type; None when the object does not keep it."""
+    schema = file.schema_arrow
+    if column not in schema.names:
+        return None
+    written: bytes = (schema.field(column).metadata or {}).get(b"lethe.source", b"")
+    return written.decode()
+
+
+def _as_shown(value: Any, source: str) -> Any:
+    """A value of a key as a bundle shows it."""
+    if isinstance(value, datetime):
+        written = value.replace(tzinfo=None).isoformat(timespec="microseconds").rstrip("0").rstrip(".")
+        return f"{written}+00:00" if value.tzinfo else written
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return f"\\x{value.hex()}"
+    if isinstance(value, str) and source.startswith("numeric"):
+        return json.loads(value, parse_float=Decimal)
+    if isinstance(value, str) and source == "inet":
+        return value.removesuffix("/128" if ":" in value else "/32")
+    return value
