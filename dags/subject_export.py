@@ -20,6 +20,8 @@ Nothing but the request's id is typed or kept in Airflow, never an address or a 
 4. `AnswerInDoubt`: the process died while a mail was on its way. Look in the mail server's log, then `lethe request answered`.
 5. `BundleDiffers`: rows came or went between writing and counting, or a rule of finding is wrong. Clear `export`; if it comes again, it is the rule.
 
+A request that waits for a decision keeps the others of its run waiting: start those that are decided in a run of their own.
+
 #### Deadlines
 Five business days for an answer, one month by law; `lethe request list` shows the one due first at the top. A bundle is deleted after 30 days, its link ends before.
 """

@@ -236,7 +236,7 @@ VALUES = {"id": 1, "password": "secret", "billed_name": "Jo", "billed_email": "j
     [
         ({}, ["billed_name", "billed_email"]),
         ({"billed_email": "Me@Example.org"}, []),
-        ({"billed_email": None}, []),
+        ({"billed_email": None}, ["billed_name"]),
         ({"billed_name": None}, ["billed_email"]),
     ],
 )

@@ -73,7 +73,7 @@ def night() -> Iterator[Night]:
             asked = ("archive", "read", "--dataset", "contracts", "--reason", "claim", "--tenant", str(ENDED_TENANT), "--json")
             read = _run(demo, "lethe", *asked, printed_to_a_person=True)
             who = ("request", "new", "-", "--kind", "access", "--channel", "email", "--json")
-            request = json.loads(_run(demo, "lethe", *who, given=f"email={CANARY}\naccount=users:{ENDED_TENANT}\naccount=users:50\n"))["id"]
+            request = json.loads(_run(demo, "lethe", *who, given=f"email={CANARY}\n"))["id"]
             _run(demo, "lethe", "request", "decide", request, "accept", "--reason", "document_seen", "--by", "p.dupont")
             _dag(demo, "subject_export", requests=[request])
             yield Night(demo=demo, purged=purged, expired=in_the_archive(demo), read=read, request=request)
@@ -151,7 +151,7 @@ def test_a_request_of_it_was_answered_with_what_lives_and_what_is_archived(night
     assert not in_bytes(json.dumps(head, default=str).encode(), CANARY)
     body = client.get_object(Bucket="lethe-bundles", Key=key)["Body"].read()
     rows = [(section, row) for section, row in contents(io.BytesIO(body)) if CANARY in json.dumps(row, default=str)]
-    assert {"users", "email_log", "contracts.archive", "tenants.archive"} <= {section for section, _ in rows}
+    assert {"users", "email_log", "contracts.archive"} <= {section for section, _ in rows}
     assert {r["reason"] for r in night.demo.evidence("archive.read")} == {"claim", "access_request", "integrity_check"}
     (mail,) = (night.home.folder / "mail").glob(f"*{night.request}.bundle_ready*.eml")
     assert CANARY in mail.read_text() and not in_bytes(mail.name.encode(), CANARY)

@@ -15,7 +15,7 @@ import pytest
 from helpers.control import DIGEST_KEY, ControlDatabase
 from lethe.catalog.model import Catalog, Store
 from lethe.connections import Connection
-from lethe.errors import AmbiguousPerson, Drifted, IdentifierRefused, LetheError
+from lethe.errors import AmbiguousPerson, Drifted, IdentifierRefused, LetheError, Uncountable
 from lethe.subjects.found import Row
 from lethe.subjects.identifiers import Identifier, identifier
 from lethe.subjects.indexes import slow_steps
@@ -340,3 +340,29 @@ def test_nobody_stands_in_a_statement(house: House) -> None:
         [asked.small, asked.counts, *asked.streams.values(), *asked.who.values(), *asked.by_key.values(), *asked.forwards.values()]
     )
     assert "jeanne" not in whole.lower() and "%(addresses)s" in whole
+
+
+def test_a_row_found_by_address_that_is_a_twin_s_is_not_given(house: House) -> None:
+    house.sql(
+        "INSERT INTO app.users (id, tenant_id, email) VALUES (51, 1, 'jeanne@EXAMPLE.org')",
+        "INSERT INTO app.mails VALUES (51, 51, NULL, 'jeanne@example.org'), (52, NULL, NULL, 'jeanne@example.org')",
+    )
+    mails = {r.values["id"] for r in house.rows(email(JEANNE), account("users:1"), account("users:3"))["mails"]}
+    assert mails == {1, 2, 4, 52}
+
+
+def test_an_account_alone_knows_its_own_address_and_searches_by_none(house: House) -> None:
+    rows = house.rows(account("users:1"))
+    assert {r.values["id"] for r in rows["mails"]} == {4} and "leads" not in rows
+    assert {r.values["id"]: r.redacted for r in rows["messages"]}[1] == ()
+
+
+def test_a_form_that_was_sent_twice_is_one_person(house: House) -> None:
+    house.sql("INSERT INTO app.leads VALUES ('00000000-0000-0000-0000-000000000009', 'jeanne@example.org')")
+    assert len(house.finder.locate([email(JEANNE)]).keys["leads"]) == 2
+
+
+def test_rows_that_lead_to_no_tenant_stop_it_for_nobody_could_be_told(house: House) -> None:
+    house.sql("INSERT INTO app.clients VALUES (13, NULL, 'jeanne@example.org')")
+    with pytest.raises(Uncountable, match="clients"):
+        house.finder.locate([email(JEANNE)])

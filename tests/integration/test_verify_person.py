@@ -123,7 +123,7 @@ def test_a_missing_row_a_strange_row_and_both_at_once_are_seen(source: Connectio
 def test_a_person_with_her_address_who_was_left_out_is_seen_unless_on_purpose(source: Connection) -> None:
     one = Whose(persons={"users": ["1"]}, addresses=["jeanne@example.org"])
     assert ("users", WHO, "failed") in wrong(source, one, bundled(source))
-    left = Whose(persons={"users": ["1"]}, addresses=["jeanne@example.org"], some_left_out=True)
+    left = Whose(persons={"users": ["1"]}, addresses=["jeanne@example.org"], left_out={"users": ["3"]})
     assert ("users", WHO, "failed") not in wrong(source, left, bundled(source))
 
 

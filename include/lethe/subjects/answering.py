@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from lethe.catalog.model import Store
-from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, parts_of
+from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, judge_export, parts_of
 from lethe.control.requests import Language, Request, RequestState, request_of
-from lethe.errors import AnswerInDoubt, AnswerRefused, IdentifierRefused, LetheError, NoAddress, RequestRefused
+from lethe.errors import AnswerInDoubt, AnswerRefused, BundleDiffers, IdentifierRefused, LetheError, NoAddress, RequestRefused
 from lethe.evidence.ledger import append
+from lethe.instants import local_day
 from lethe.stores.postgres.failures import meaning
 from lethe.stores.postgres.tables import key_text, row_of
+from lethe.stores.s3.client import answering
 from lethe.subjects.answers import send_answer, send_forward
 from lethe.subjects.found import Forward
 from lethe.subjects.locating import Finder
@@ -26,6 +29,9 @@ from lethe.workspace import Workspace
 
 LONGEST_LINK = timedelta(days=7)
 """What a signature of S3 (version 4) may last at most."""
+
+SHORTEST_LINK = timedelta(hours=1)
+"""A link that ends sooner is not worth a mail."""
 
 EMAIL = "user.contact.email"
 
@@ -58,6 +64,30 @@ def answer_request(finder: Finder, request_id: str, *, by: str, at: datetime) ->
         return kind
 
 
+def ends_at(workspace: Workspace, export: Export, at: datetime) -> datetime:
+    """From when on the nightly run deletes a bundle: its rule's period after the day on which it was made, in the policy's zone."""
+    policy = workspace.policy(at)
+    made, zone = local_day(export.made_at, policy.time_zone), ZoneInfo(policy.time_zone)
+    days = [rule.period.after(made) for rule in policy.rules if rule.category == BUNDLES]
+    return min((datetime.combine(day, time.min, zone) for day in days), default=at + LONGEST_LINK)
+
+
+def _are_there(depot: Place, parts: Sequence[StoredPart]) -> bool:
+    """Does every part lie where it was stored?"""
+    from botocore.exceptions import ClientError
+
+    for part in parts:
+        of: Any = {"Bucket": part.bucket, "Key": part.key} | ({"VersionId": part.version} if part.version else {})
+        with answering(part.bucket):
+            try:
+                depot.client.head_object(**of)
+            except ClientError as error:
+                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in {404, 405}:
+                    raise
+                return False
+    return True
+
+
 def links(depot: Place, parts: Sequence[StoredPart], *, lasts: timedelta) -> list[dict[str, Any]]:
     """The words of each part: a link that needs no login and ends by itself, its bytes and their sha256."""
     found = []
@@ -73,9 +103,17 @@ def _answer(workspace: Workspace, request: Request, export: Export, parts: Seque
         send_answer(workspace, request.id, "nothing_held", words={}, by=by, at=at)
         return "nothing_held"
     depot = place(workspace, BUNDLES)
+    lasts = min(LONGEST_LINK, ends_at(workspace, export, at) - at)
+    if lasts < SHORTEST_LINK or not _are_there(depot, parts):
+        with workspace.control.begin() as control:
+            judge_export(control, export, passed=False, checked=[])
+            append(control, "bundle.judged", {"request": request.id, "export": export.number, "outcome": "gone"}, run=request.id, at=at)
+        raise BundleDiffers(
+            f"The bundle of request {request.id} is deleted, or about to be: a link to it would lead nowhere.", fix="Run the export again."
+        )
     words: dict[str, Any] = {
-        "parts": links(depot, parts, lasts=LONGEST_LINK),
-        "works_until": at + LONGEST_LINK,
+        "parts": links(depot, parts, lasts=lasts),
+        "works_until": at + lasts,
         "left_out": ["other_persons", "secrets"],
     }
     if request.tenant is None:

@@ -7,44 +7,67 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lethe import settings
 from lethe.archive.bucket import ArchiveBucket
+from lethe.archive.finding import rows_naming
 from lethe.archive.model import ArchivedColumn, Manifest
 from lethe.archive.reading import Giver, ReadingReason, Wanted, read
 from lethe.catalog.model import Table
+from lethe.errors import Uncountable
 from lethe.policy.model import Role
 from lethe.stores.postgres.person import EMAIL, SECRET
 from lethe.subjects.archived_values import as_json
 from lethe.subjects.found import Field, Origin, Row, Section
 from lethe.subjects.identifiers import is_address_of
-from lethe.subjects.locating import Located, archive_names, archived
+from lethe.subjects.locating import Located, addressed_datasets, archive_names, archived
 from lethe.workspace import Workspace
 
 _DAY = timedelta(days=1)
 
 
 def archived_sections(workspace: Workspace, located: Located, *, at: datetime) -> Iterator[tuple[Section, Iterator[Row]]]:
-    """A section for each dataset that the archive has rows of the person of. Raises Unreachable when the archive cannot be read here
-    (connections lethe_archivist and archive_read_s3), ReadingRefused, ArchiveDiffers: a bundle without these rows would not be complete."""
-    if not archived(workspace, located.persons):
+    """A section for each dataset of the company's own that the archive has rows of the person of: by their names, and, as the account may be
+    gone that a row led to, by their address wherever an object keeps one. For that every object of such a dataset is opened.
+
+    Raises Unreachable when the archive cannot be read here (connections lethe_archivist and archive_read_s3), ReadingRefused, ArchiveDiffers,
+    Uncountable for a dataset that the catalog has no more: a bundle without these rows would not be complete.
+    """
+    named = _datasets(workspace, located)
+    addressed = addressed_datasets(workspace) if located.addresses else {}
+    if not named and not addressed:
         return
     names = archive_names(workspace, located.persons)
     engine = workspace.engine(settings.ARCHIVIST)
     bucket = ArchiveBucket.of(workspace.connections(settings.ARCHIVE_READER))
-    for dataset in _datasets(workspace, located):
+    for dataset in sorted({*named, *addressed}):
+        entry = workspace.catalog.datasets().get(dataset, (None, None))[1]
+        if not isinstance(entry, Table):
+            raise Uncountable(
+                f"The archive has rows of dataset {dataset}, which is not in the catalog: whom they are about cannot be told.",
+                fix="Keep the dataset in the catalog until its archived rows have expired.",
+            )
+        if entry.role is not Role.CONTROLLER:
+            continue
         gathered: list[tuple[Manifest, pa.Table]] = []
-        wanted = Wanted(dataset=dataset, persons=names)
-        read(engine, bucket, wanted, reason=ReadingReason.ACCESS_REQUEST.value, giver=_into(gathered), at=at)
+        columns = addressed.get(dataset, ())
+        wanted = Wanted(dataset=dataset, persons=None if columns else names)
+        read(engine, bucket, wanted, reason=ReadingReason.ACCESS_REQUEST.value, giver=_into(gathered, names, columns, located), at=at)
         if gathered:
-            entry = workspace.catalog.datasets().get(dataset, (None, None))[1]
-            table = entry if isinstance(entry, Table) else None
-            yield _section(dataset, table, [m for m, _ in gathered]), _rows(table, gathered, located)
+            yield _section(dataset, entry, [m for m, _ in gathered]), _rows(entry, gathered, located)
 
 
-def _into(gathered: list[tuple[Manifest, pa.Table]]) -> Giver:
+def _into(gathered: list[tuple[Manifest, pa.Table]], names: frozenset[str], columns: Sequence[str], located: Located) -> Giver:
+    """Gathers of each object the rows that are the person's."""
+
     def give(manifest: Manifest, table: pa.Table) -> None:
-        gathered.append((manifest, table))
+        mine = rows_naming(table, persons=names)
+        for column in (c for c in columns if c in table.column_names):
+            told = [a for a in pc.unique(table[column]).to_pylist() if is_address_of(located.emails, a)]
+            mine |= pc.fill_null(pc.is_in(table[column], pa.array(told, table[column].type)), False).to_numpy()
+        if mine.any():
+            gathered.append((manifest, table.filter(pa.array(mine))))
 
     return lambda manifests: give
 
@@ -98,18 +121,17 @@ def _secrets(entry: Table | None, values: dict[str, Any]) -> list[str]:
 
 
 def _masked(entry: Table | None, values: dict[str, Any], located: Located) -> list[str]:
-    """Secrets, and columns about somebody else: a group of columns whose address is not the person's. A group without its address stays: the
-    row is theirs."""
+    """Columns about somebody else: a group of columns without an address of the person. What cannot be told is masked, as in the living rows."""
     if entry is None:
         return []
     groups: dict[str, list[str]] = {}
     for name, kind in entry.columns.items():
         if kind.about is not None and values.get(name) is not None:
             groups.setdefault(kind.about, []).append(name)
-    found = [name for name, kind in entry.columns.items() if kind.category.startswith(SECRET) and name in values]
+    found: list[str] = []
     for columns in groups.values():
         addresses = [values[c] for c in columns if entry.columns[c].category == EMAIL]
-        if addresses and not any(is_address_of(located.emails, a) for a in addresses):
+        if not any(is_address_of(located.known, a) for a in addresses):
             found += columns
     return found
 

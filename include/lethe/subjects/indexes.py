@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lethe.stores.postgres.person import ADDRESSES, keys_param
+from lethe.stores.postgres.person import ADDRESSES, keys_param, left_param
 from lethe.subjects.found import Slow
 from lethe.subjects.locating import Asked, Compiled, reading
 from lethe.workspace import Workspace
@@ -21,7 +21,9 @@ def slow_steps(compiled: Compiled, workspace: Workspace) -> tuple[Slow, ...]:
     for asked in compiled.asked:
         with reading(workspace, asked.store) as reader:
             reader.all("SELECT set_config('enable_seqscan', 'off', true)", {}, "A setting")
-            values: dict[str, list[str]] = {name: [] for name in (*map(keys_param, asked.store.identities), ADDRESSES)}
+            values: dict[str, list[str]] = {
+                name: [] for name in (*map(keys_param, asked.store.identities), *map(left_param, asked.store.identities), ADDRESSES)
+            }
             for dataset, columns, statement in asked.probes:
                 (plan,) = reader.one(f"EXPLAIN (FORMAT JSON) {statement}", values, f"The plan for {dataset}")
                 tree = plan if isinstance(plan, list) else json.loads(plan)

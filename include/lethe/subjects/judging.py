@@ -23,7 +23,7 @@ from lethe.stores.s3.client import answering
 from lethe.stores.s3.reader import open_object
 from lethe.subjects.bundle.verify import contents, problems
 from lethe.subjects.exporting import delete_parts
-from lethe.subjects.locating import Finder, Located, archive_names
+from lethe.subjects.locating import Finder, Located, addressed_datasets, archive_names
 from lethe.subjects.opening import identifiers_of
 from lethe.subjects.places import BUNDLES, Place, place
 from lethe.verify.archived_person import archived_rows
@@ -111,7 +111,10 @@ def _counted(finder: Finder, request: Request, sums: Mapping[str, KeySum], *, by
     persons: dict[str, list[str]] = {}
     for each in located.persons:
         persons.setdefault(each.dataset, []).append(each.key)
-    whose = Whose(persons=persons, addresses=located.addresses, some_left_out=located.left_out > 0, tenant=request.tenant)
+    left: dict[str, list[str]] = {}
+    for each in located.others:
+        left.setdefault(each.dataset, []).append(each.key)
+    whose = Whose(persons=persons, addresses=located.addresses, left_out=left, tenant=request.tenant)
     living = {section: (s.rows, s.total) for section, s in sums.items() if not section.endswith(".archive")}
     found = check_bundle(workspace.connections, workspace.catalog.stores, whose, living)
     if request.tenant is None:
@@ -122,7 +125,8 @@ def _counted(finder: Finder, request: Request, sums: Mapping[str, KeySum], *, by
 
 def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, KeySum], *, at: datetime) -> dict[str, tuple[Check, ...]]:
     """The archived rows, counted and their keys compared by opening the objects again; that they are is on record first."""
-    if not located.archive_objects and not bundled:
+    addressed = addressed_datasets(workspace) if located.addresses else {}
+    if not located.archive_objects and not bundled and not addressed:
         return {}
     names = archive_names(workspace, located.persons)
     engine = create_engine(workspace.connections(settings.ARCHIVIST).sqlalchemy_url(), hide_parameters=True)
@@ -130,7 +134,9 @@ def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, KeyS
         with engine.connect() as book:
             who = archivist(book)
         recorded(engine, who, ReadingReason.INTEGRITY_CHECK, None, (), at=at, whose="person", names=sorted(names))
-        counted = archived_rows(engine, Shelf.of(workspace.connections(settings.ARCHIVE_READER)), names, _keys(workspace))
+        counted = archived_rows(
+            engine, Shelf.of(workspace.connections(settings.ARCHIVE_READER)), names, _keys(workspace), addressed, located.addresses
+        )
     finally:
         engine.dispose()
     found: dict[str, tuple[Check, ...]] = {}

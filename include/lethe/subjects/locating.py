@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,7 @@ from lethe.policy.model import Role
 from lethe.stores.postgres.count import snapshot
 from lethe.stores.postgres.person import (
     ADDRESSES,
+    EMAIL,
     TENANT,
     PersonTable,
     as_json,
@@ -36,6 +37,7 @@ from lethe.stores.postgres.person import (
     forward_statement,
     key_statement,
     keys_param,
+    left_param,
     person_table,
     streamed,
     who_statement,
@@ -99,7 +101,8 @@ class Finder:
 @dataclass(frozen=True, kw_only=True)
 class Located:
     """Who the person is, and how many rows they have where. `emails` are normal forms, `addresses` what stores are asked by; `left_out`:
-    persons with the same address who are not meant, because the request names accounts."""
+    persons with the same address who are not meant, because the request names accounts (`others`). `own`: addresses of the accounts that it
+    names, by which nothing is searched: who has proved an account has not proved the address that was typed into it."""
 
     persons: tuple[Person, ...]
     emails: tuple[str, ...] = field(repr=False)
@@ -110,6 +113,13 @@ class Located:
     left_out: int
     slow: tuple[Slow, ...] = ()
     tenant: str | None = field(default=None, repr=False)
+    own: tuple[str, ...] = field(default=(), repr=False)
+    others: tuple[Person, ...] = field(default=(), repr=False)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The addresses by which it is told whom columns are about: those of the request, and those of the accounts that it names."""
+        return frozenset({*self.emails, *self.own})
 
     @property
     def keys(self) -> dict[str, list[str]]:
@@ -176,9 +186,19 @@ def locate(
         for i in a.store.identities
         if a.store.tables[i].role is (Role.PROCESSOR if compiled.tenant else Role.CONTROLLER)
     }
-    persons, left_out = _one_person(found, emails, given)
+    persons, others = _one_person(found, emails, given)
+    own = tuple(sorted({m.email for m in found if m.by_account and m.there and m.email is not None}))
     told = Located(
-        persons=persons, emails=emails, addresses=addresses, counted=(), forwards=(), archive_objects=0, left_out=left_out, tenant=tenant
+        persons=persons,
+        emails=emails,
+        addresses=addresses,
+        counted=(),
+        forwards=(),
+        archive_objects=0,
+        left_out=len(others),
+        tenant=tenant,
+        own=own,
+        others=others,
     )
     for asked in compiled.asked:
         with reading(workspace, asked.store) as reader:
@@ -189,17 +209,17 @@ def locate(
                     counted.append(Counted(section=each.dataset, rows=rows, shared=shared, files=0))
             for dataset, statement in asked.forwards.items():
                 for key, rows in reader.all(statement, values, f"The person's rows of {dataset}"):
-                    if key is not None:
-                        forwards.setdefault(str(key), {})[dataset] = rows
-    return Located(
-        persons=persons,
-        emails=emails,
-        addresses=addresses,
+                    if key is None:
+                        raise Uncountable(
+                            f"{rows} rows of {dataset} about the person lead to no tenant: nobody could be told of them.",
+                            fix="Correct their tenant in the source; then run again.",
+                        )
+                    forwards.setdefault(str(key), {})[dataset] = rows
+    return replace(
+        told,
         counted=tuple(counted),
         forwards=tuple(Forward(tenant=t, rows=rows) for t, rows in sorted(forwards.items())),
         archive_objects=0 if compiled.tenant else len(archived(workspace, persons)),
-        left_out=left_out,
-        tenant=tenant,
     )
 
 
@@ -260,7 +280,12 @@ def refuse_half_lowered(reader: Reader, addresses: Sequence[str]) -> None:
 def params(asked: Asked, located: Located) -> dict[str, Any]:
     """What the statements of a store are run with."""
     keys = located.keys
-    return {keys_param(i): keys.get(i, []) for i in asked.store.identities} | {ADDRESSES: list(located.addresses), TENANT: located.tenant}
+    left = {left_param(i): [p.key for p in located.others if p.dataset == i] for i in asked.store.identities}
+    return (
+        {keys_param(i): keys.get(i, []) for i in asked.store.identities}
+        | left
+        | {ADDRESSES: list(located.addresses), TENANT: located.tenant}
+    )
 
 
 def archived(workspace: Workspace, persons: Iterable[Person]) -> tuple[str, ...]:
@@ -279,6 +304,19 @@ def archived(workspace: Workspace, persons: Iterable[Person]) -> tuple[str, ...]
                 fix="Set the key for digests that they were made by; a bundle without them would not be complete.",
             )
         return tuple(k.id for k in find(control, names))
+
+
+def addressed_datasets(workspace: Workspace) -> dict[str, tuple[str, ...]]:
+    """The datasets of the company's own that the archive has living objects of and that have address columns, with these."""
+    from lethe.archive.finding import LIVING
+    from lethe.control.tables import archive_objects
+
+    query = select(archive_objects.c.dataset).where(archive_objects.c.state.in_(list(LIVING))).distinct()
+    with workspace.control.connect() as control:
+        there = set(control.scalars(query))
+    tables = {i: t for s in workspace.catalog.stores for i, t in s.tables.items() if i in there and t.role is Role.CONTROLLER}
+    found = {i: tuple(c for c, kind in t.columns.items() if kind.category == EMAIL) for i, t in tables.items()}
+    return {i: columns for i, columns in found.items() if columns}
 
 
 def archive_names(workspace: Workspace, persons: Iterable[Person]) -> frozenset[str]:
@@ -362,8 +400,8 @@ def _by_key(reader: Reader, asked: Asked, dataset: str, keys: Sequence[str]) -> 
         ) from None
 
 
-def _one_person(found: Sequence[_Match], emails: Sequence[str], given: Collection[str]) -> tuple[tuple[Person, ...], int]:
-    """The persons that are meant, and how many of the matches are not. Raises AmbiguousPerson.
+def _one_person(found: Sequence[_Match], emails: Sequence[str], given: Collection[str]) -> tuple[tuple[Person, ...], tuple[Person, ...]]:
+    """The persons that are meant, and those of the matches that are not. Raises AmbiguousPerson.
 
     `given`: the identity datasets whose data is given out. Whether a tenant has somebody twice is for the tenant to see.
     """
@@ -376,14 +414,14 @@ def _one_person(found: Sequence[_Match], emails: Sequence[str], given: Collectio
     narrowed = {m.person.dataset for m in found if m.by_account and m.there}  # an account that is gone says nothing against the others
     meant = [m for m in found if m.by_account or m.person.dataset not in narrowed]
     twice = Counter((m.person.dataset, m.tenant, m.email) for m in {(m.person, m.email): m for m in meant if not m.by_account}.values())
-    several = sorted({dataset for (dataset, _, _), n in twice.items() if n > 1 and dataset in given})
+    several = sorted({dataset for (dataset, tenant, _), n in twice.items() if n > 1 and dataset in given and tenant is not None})
     if several:
         raise AmbiguousPerson(
             f"One address is that of several persons in {', '.join(several)}, of the same tenant.",
             fix="Find out which of them asks (`lethe locate` shows them), and open the request anew with the account.",
         )
     persons = tuple(sorted({m.person for m in meant}))
-    return persons, len({m.person for m in found} - set(persons))
+    return persons, tuple(sorted({m.person for m in found} - set(persons)))
 
 
 def _pairs(row: Sequence[Any]) -> Iterator[tuple[int, int]]:

@@ -12,11 +12,12 @@ UNDECIDED = frozenset({RequestState.RECEIVED, RequestState.WAITING_IDENTITY, Req
 
 
 def undecided(workspace: Workspace, asked: Sequence[str]) -> list[str]:
-    """Those of these requests whose identity nobody has decided. Raises UnknownName, RequestRefused for one that no bundle answers, or no more."""
+    """Those of these requests whose identity nobody has decided. Raises UnknownName, RequestRefused for one that no bundle answers, or that was
+    refused or closed; one that is answered already keeps no other waiting."""
     with workspace.control.connect() as control:
         found = [request_of(control, each) for each in asked]
     for request in found:
-        if request.state not in UNDECIDED:
+        if request.state not in UNDECIDED and request.state is not RequestState.ANSWERED:
             refuse_other(request)
     return [r.id for r in found if r.state in UNDECIDED]
 

@@ -14,6 +14,7 @@ from lethe.catalog.model import Prefix, Store
 from lethe.errors import LetheError, MissingFile, Uncountable, Unreachable
 from lethe.stores.postgres.person import EMAIL, SHARED, PersonTable
 from lethe.stores.s3.client import answering
+from lethe.stores.s3.listing import folder
 from lethe.subjects.found import FileRef, Row
 from lethe.subjects.identifiers import is_address_of
 from lethe.workspace import Workspace
@@ -147,7 +148,7 @@ class _Masks:
             if len(held) == 1 and values.get(held[0]) is not None:
                 return str(values[held[0]]) in keys
         addresses = [values.get(c) for c in columns if self._each.table.columns[c].category == EMAIL]
-        return any(is_address_of(self._located.emails, a) for a in addresses)
+        return any(is_address_of(self._located.known, a) for a in addresses)
 
 
 class _Files:
@@ -168,6 +169,11 @@ class _Files:
         key = values.get(self._files.column)
         if not key:
             return None
+        if not str(key).startswith(folder(self._prefix.prefix)):
+            raise MissingFile(
+                f"A row of {self._dataset} names an object outside of the prefix that the catalog gives its files.",
+                fix="Correct the key in the row, or `files` in the catalog: what lies elsewhere is another dataset's.",
+            )
         with answering(self._prefix.bucket):
             try:
                 head = self._client.head_object(Bucket=self._prefix.bucket, Key=str(key))

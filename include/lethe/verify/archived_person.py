@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -22,27 +23,42 @@ from lethe.verify.shelf import Shelf
 
 _OBJECTS = text(
     f"""SELECT o.id, o.key, o.version, o.dataset FROM {SCHEMA}.archive_objects AS o
- WHERE o.state IN ('confirmed', 'sealed') AND EXISTS (SELECT FROM {SCHEMA}.archive_subjects AS s WHERE s.object = o.id AND s.digest = ANY(:digests))
+ WHERE o.state IN ('confirmed', 'sealed') AND (o.dataset = ANY(:addressed)
+ OR EXISTS (SELECT FROM {SCHEMA}.archive_subjects AS s WHERE s.object = o.id AND s.digest = ANY(:digests)))
  ORDER BY o.id"""
 )
 
 
-def archived_rows(control: Engine, shelf: Shelf, names: Collection[str], keys: Mapping[str, Sequence[str]]) -> dict[str, KeySum]:
-    """By dataset, the rows in which one of these names (32 hex digits) is among the persons. Raises what the store raises.
+def archived_rows(
+    control: Engine,
+    shelf: Shelf,
+    names: Collection[str],
+    keys: Mapping[str, Sequence[str]],
+    addressed: Mapping[str, Sequence[str]],
+    addresses: Collection[str],
+) -> dict[str, KeySum]:
+    """By dataset, the rows in which one of these names (32 hex digits) is among the persons, or which have one of these addresses (lower case,
+    NFC) in an address column (`addressed`, by dataset). Raises what the store raises.
 
     `keys`: the key columns of each dataset; one that an object does not keep counts as NULL, a dataset that is not in it by its rows alone.
     """
     found: dict[str, KeySum] = {}
     with control.connect() as connection:
-        objects = connection.execute(_OBJECTS, {"digests": [bytes.fromhex(n) for n in names]}).all()
+        objects = connection.execute(_OBJECTS, {"digests": [bytes.fromhex(n) for n in names], "addressed": list(addressed)}).all()
     for each in objects:
         file = pq.ParquetFile(io.BytesIO(shelf.get(each.key, each.version or "null")))
         key = [(c, _source(file, c)) for c in keys.get(each.dataset, ())]
         kept = [c for c, source in key if source is not None]
-        for row in file.read(columns=[PERSONS, *kept]).to_pylist():
-            if not set(names).isdisjoint(row[PERSONS] or ()):
+        told = [c for c in addressed.get(each.dataset, ()) if c in file.schema_arrow.names]
+        for row in file.read(columns=[*dict.fromkeys([PERSONS, *kept, *told])]).to_pylist():
+            has_address = any(_plain(row[c]) in addresses for c in told if row[c] is not None)
+            if has_address or not set(names).isdisjoint(row[PERSONS] or ()):
                 found.setdefault(each.dataset, KeySum()).add([_as_shown(row.get(c), source or "") for c, source in key])
     return found
+
+
+def _plain(address: str) -> str:
+    return unicodedata.normalize("NFC", address).strip(" ").lower()
 
 
 def _source(file: pq.ParquetFile, column: str) -> str | None:

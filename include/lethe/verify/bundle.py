@@ -28,12 +28,12 @@ WHO = "nobody with an address of the person was left out"
 class Whose:
     """Whom a bundle is about: keys by identity dataset, addresses in the form that the check compares by, and the tenant that instructs.
 
-    `some_left_out`: the request names accounts, so that others with the same address were left out on purpose.
+    `left_out`: keys of those who have the same address and were left out on purpose, because the request names accounts.
     """
 
     persons: Mapping[str, Collection[str]] = field(repr=False)
     addresses: Collection[str] = field(repr=False)
-    some_left_out: bool = False
+    left_out: Mapping[str, Collection[str]] = field(default_factory=dict, repr=False)
     tenant: str | None = field(default=None, repr=False)
 
     @property
@@ -65,10 +65,12 @@ def check_bundle(
             rows, total = contents.get(dataset, (0, 0))
             measured = (("rows", rows),)
             asked.append(Expected(step=dataset, check=COMPLETE, query=broken_rows(query, rows, total), measured=measured))
-            if dataset in store.identities and not whose.some_left_out and whose.tenant is None:
+            if dataset in store.identities and whose.tenant is None:
                 asked.append(Expected(step=dataset, check=WHO, query=broken_who(strangers(store, dataset))))
         verdicts = judge(
-            connections(store.check_connection or store.connection), asked, told=told(whose.persons, whose.addresses, whose.tenant)
+            connections(store.check_connection or store.connection),
+            asked,
+            told=told(whose.persons, whose.addresses, whose.tenant, whose.left_out),
         )
         found |= {dataset: tuple(checks) for dataset, checks in verdicts.items()}
     for dataset in contents:

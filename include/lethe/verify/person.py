@@ -19,7 +19,7 @@ from lethe.catalog.model import Store, Table
 from lethe.errors import Uncountable
 from lethe.verify.text import Chain, literal, name, relation_name, table_of
 
-PERSONS, ADDRESSES, TENANT = "lethe.persons", "lethe.addresses", "lethe.tenant"
+PERSONS, LEFT, ADDRESSES, TENANT = "lethe.persons", "lethe.left_out", "lethe.addresses", "lethe.tenant"
 EMAIL = "user.contact.email"
 _DIGITS = 15
 """Hex digits of a key's MD5 in the sum: 60 bits, which a bigint holds."""
@@ -33,10 +33,16 @@ Types = Mapping[tuple[str, str, str], str]
 """The type of each column, by schema, table and column, as PostgreSQL prints it."""
 
 
-def told(persons: Mapping[str, Collection[str]], addresses: Collection[str], tenant: str | None = None) -> dict[str, str]:
-    """The settings that the queries read: keys by identity dataset, addresses in the form that `rows_of` compares by, a tenant's key."""
-    keys = json.dumps({d: sorted(keys) for d, keys in persons.items()})
-    return {PERSONS: keys, ADDRESSES: json.dumps(sorted(addresses)), TENANT: tenant or ""}
+def told(
+    persons: Mapping[str, Collection[str]],
+    addresses: Collection[str],
+    tenant: str | None = None,
+    left_out: Mapping[str, Collection[str]] | None = None,
+) -> dict[str, str]:
+    """The settings that the queries read: keys by identity dataset, addresses in the form that `rows_of` compares by, a tenant's key, and the
+    keys of those who have the same address and are not meant."""
+    keys, left = ({d: sorted(k) for d, k in given.items()} for given in (persons, left_out or {}))
+    return {PERSONS: json.dumps(keys), LEFT: json.dumps(left), ADDRESSES: json.dumps(sorted(addresses)), TENANT: tenant or ""}
 
 
 def column_types(engine: Engine, schemas: Iterable[str]) -> Types:
@@ -70,7 +76,7 @@ def rows_of(
     table = table_of(store, dataset)
     branches = [b for n, path in enumerate(table.persons) if (b := _branch(store, dataset, path, types, persons, f"p{n}_")) is not None]
     if by_address and () not in table.persons:
-        branches += [_by_address(table, c) for c, column in table.columns.items() if column.category == EMAIL]
+        branches += [_by_address(store, dataset, types, c) for c, column in table.columns.items() if column.category == EMAIL]
     if not branches:
         return None
     key = ", ".join(f"r.{name(c)}" for c in table.key)
@@ -82,28 +88,28 @@ def rows_of(
         kind = _kind(types, chain.table, chain.table.key[0])
         restricted = f" JOIN (SELECT {key}{chain_from(table, chain)} WHERE {chain.last}.{name(chain.table.key[0])} = CAST(current_setting('{TENANT}') AS {kind})) AS own"
         restricted += f" USING ({', '.join(name(c) for c in table.key)})"
-    found = " UNION ".join(branches) if len(branches) > 1 else branches[0].replace("SELECT ", "SELECT DISTINCT ", 1)
+    found = " UNION ".join(branches) if len(branches) > 1 else f"SELECT DISTINCT * FROM ({branches[0]}) AS one"
     written = "md5(CAST(jsonb_build_array(" + ", ".join(f"f.{name(c)}" for c in table.key) + ") AS text))"
     digest = f"CAST(CAST(CAST('x' || substr({written}, 1, {_DIGITS}) AS bit({4 * _DIGITS})) AS bigint) AS numeric)"
     return f"SELECT count(*) AS rows, coalesce(sum({digest}), 0) AS total FROM (SELECT * FROM ({found}) AS found{restricted}) AS f"
 
 
 def strangers(store: Store, dataset: str) -> str:
-    """A query of one row, `n`: how many rows of an identity dataset have an address that was told, and are no person that was told."""
+    """A query of one row, `n`: how many rows of an identity dataset have an address that was told, and are no person that was told, meant or left out."""
     table = table_of(store, dataset)
     keys = f"r.{name(table.key[0])}" if len(table.key) == 1 else "ROW(" + ", ".join(f"r.{name(c)}" for c in table.key) + ")"
     addresses = f"jsonb_array_elements_text(CAST(current_setting('{ADDRESSES}') AS jsonb))"
-    persons = f"jsonb_array_elements_text(CAST(current_setting('{PERSONS}') AS jsonb) -> {literal(dataset)})"
+    known = " UNION ALL ".join(
+        f"SELECT v FROM jsonb_array_elements_text(CAST(current_setting('{told_of}') AS jsonb) -> {literal(dataset)}) AS v"
+        for told_of in (PERSONS, LEFT)
+    )
     own = [
         f"lower(btrim(normalize(r.{name(c)}, NFC))) = ANY(ARRAY(SELECT v FROM {addresses} AS v))"
         for c, k in table.columns.items()
         if k.category == EMAIL
     ]
     where = " OR ".join(own) or "false"
-    return (
-        f"SELECT count(*) AS n FROM {relation_name(table)} AS r WHERE ({where}) "
-        f"AND NOT CAST({keys} AS text) = ANY(ARRAY(SELECT v FROM {persons} AS v))"
-    )
+    return f"SELECT count(*) AS n FROM {relation_name(table)} AS r WHERE ({where}) AND NOT CAST({keys} AS text) = ANY(ARRAY({known}))"
 
 
 def broken_who(query: str) -> str:
@@ -121,7 +127,9 @@ def broken_rows(query: str, rows: int, total: int) -> str:
     return f"SELECT n.rows, n.total FROM ({query}) AS n WHERE n.rows <> {int(rows)} OR n.total <> {int(total)}"
 
 
-def _branch(store: Store, dataset: str, path: Sequence[str], types: Types, persons: Collection[str], prefix: str) -> str | None:
+def _branch(
+    store: Store, dataset: str, path: Sequence[str], types: Types, persons: Collection[str], prefix: str, setting: str = PERSONS
+) -> str | None:
     """The keys of the rows that lead to a person along one path."""
     table = table_of(store, dataset)
     chain = Chain(store, dataset, path, root="r", prefix=prefix)
@@ -134,7 +142,7 @@ def _branch(store: Store, dataset: str, path: Sequence[str], types: Types, perso
         if relation.to_columns in ((), chain.table.key):
             holder, at, columns = before, before.last, relation.columns
     keys = ", ".join(f"r.{name(c)}" for c in table.key)
-    told_of = f"jsonb_array_elements_text(CAST(current_setting('{PERSONS}') AS jsonb) -> {literal(chain.dataset)})"
+    told_of = f"jsonb_array_elements_text(CAST(current_setting('{setting}') AS jsonb) -> {literal(chain.dataset)})"
     if len(columns) == 1:
         kind = _kind(types, holder.table, columns[0])
         return f"SELECT {keys}{chain_from(table, holder)} WHERE {at}.{name(columns[0])} = ANY(ARRAY(SELECT CAST(v AS {kind}) FROM {told_of} AS v))"
@@ -142,11 +150,16 @@ def _branch(store: Store, dataset: str, path: Sequence[str], types: Types, perso
     return f"SELECT {keys}{chain_from(table, holder)} WHERE CAST(ROW({row}) AS text) = ANY(ARRAY(SELECT v FROM {told_of} AS v))"
 
 
-def _by_address(table: Table, column: str) -> str:
+def _by_address(store: Store, dataset: str, types: Types, column: str) -> str:
+    """The keys of the rows with an address that was told, but those that lead to somebody with the same address who is not meant."""
+    table = table_of(store, dataset)
     keys = ", ".join(f"r.{name(c)}" for c in table.key)
     told_of = f"jsonb_array_elements_text(CAST(current_setting('{ADDRESSES}') AS jsonb))"
     value = f"lower(btrim(normalize(r.{name(column)}, NFC)))"
-    return f"SELECT {keys} FROM {relation_name(table)} AS r WHERE {value} = ANY(ARRAY(SELECT v FROM {told_of} AS v))"
+    found = f"SELECT {keys} FROM {relation_name(table)} AS r WHERE {value} = ANY(ARRAY(SELECT v FROM {told_of} AS v))"
+    everybody = set(store.identities)
+    left = [_branch(store, dataset, path, types, everybody, f"x{n}_", LEFT) for n, path in enumerate(table.persons)]
+    return f"SELECT * FROM ({' EXCEPT '.join([found, *(each for each in left if each is not None)])}) AS by_address"
 
 
 def _kind(types: Types, table: Table, column: str) -> str:

@@ -87,6 +87,11 @@ def keys_param(dataset: str) -> str:
     return f"keys_{dataset}"
 
 
+def left_param(dataset: str) -> str:
+    """The name of the parameter that has the keys of persons of that dataset who have the same address and are not meant."""
+    return f"left_{dataset}"
+
+
 def address_value(column: ColumnElement[Any]) -> ColumnElement[str]:
     """What an address column is compared by. An index on `lower(btrim(normalize(column, NFC)))` serves it."""
     return func.lower(func.btrim(func.normalize(column, literal_column("NFC"))))
@@ -105,12 +110,12 @@ def person_table(store: Store, live: LiveSchema, dataset: str, *, by_tenant: boo
         return None
     row = row_of(store, dataset, "t")
     ways = [_path_keys(store, live, dataset, path, n) for n, path in enumerate(entry.persons)]
-    ways += [_address_keys(store, dataset, column) for column in addresses]
+    ways += [_address_keys(store, live, dataset, column) for column in addresses]
     key = [row.c[c] for c in entry.key]
     if len(ways) > 1:
         chosen: ColumnElement[bool] = (key[0] if len(key) == 1 else tuple_(*key)).in_(union(*ways))
     elif addresses:
-        chosen = _has_address(row, addresses[0])
+        chosen = _has_address(store, live, dataset, row, addresses[0])
     else:
         chosen = _leads_there(store, live, dataset, row, entry.persons[0])
     withheld = tuple(c for c, kind in entry.columns.items() if kind.category.startswith(SECRET))
@@ -249,13 +254,23 @@ def _leads_there(store: Store, live: LiveSchema, dataset: str, row: FromClause, 
     return select(literal_column("1")).select_from(*aliases).where(*conditions, mine).correlate(row).exists()
 
 
-def _address_keys(store: Store, dataset: str, column: str) -> Select[Any]:
+def _address_keys(store: Store, live: LiveSchema, dataset: str, column: str) -> Select[Any]:
     row = row_of(store, dataset, f"a_{column}"[:60])
-    return select(*(row.c[c] for c in store.tables[dataset].key)).select_from(row).where(_has_address(row, column))
+    return select(*(row.c[c] for c in store.tables[dataset].key)).select_from(row).where(_has_address(store, live, dataset, row, column))
 
 
-def _has_address(row: FromClause, column: str) -> ColumnElement[bool]:
-    return address_value(row.c[column]) == any_(bindparam(ADDRESSES, type_=ARRAY(Text)))
+def _has_address(store: Store, live: LiveSchema, dataset: str, row: FromClause, column: str) -> ColumnElement[bool]:
+    """Has the row an address that is bound, and leads to nobody with the same address who is not meant?"""
+    found = address_value(row.c[column]) == any_(bindparam(ADDRESSES, type_=ARRAY(Text)))
+    others: list[ColumnElement[bool]] = []
+    for number, path in enumerate(store.tables[dataset].persons):
+        end = _end(store, dataset, path)
+        aliases, conditions, holder, columns = _reached(store, dataset, row, path, f"l{number}_")
+        left = _is_told(store, live, end, holder, columns, left_param(end))
+        if aliases:
+            left = select(literal_column("1")).select_from(*aliases).where(*conditions, left).correlate(row).exists()
+        others.append(func.coalesce(left, false()))
+    return and_(found, ~or_(false(), *others)) if others else found
 
 
 def _reached(
@@ -275,9 +290,11 @@ def _columns_of(store: Store, dataset: str, path: Path) -> tuple[str, ...]:
     return tuple(str(c.name) for c in _reached(store, dataset, row_of(store, dataset, "t"), path, "p")[3])
 
 
-def _is_told(store: Store, live: LiveSchema, end: str, holder: str, columns: Sequence[ColumnElement[Any]]) -> ColumnElement[bool]:
-    """Do these columns hold the key of a person that is bound? In the column's own type, so that its index serves."""
-    keys = bindparam(keys_param(end), type_=ARRAY(Text))
+def _is_told(
+    store: Store, live: LiveSchema, end: str, holder: str, columns: Sequence[ColumnElement[Any]], name: str | None = None
+) -> ColumnElement[bool]:
+    """Do these columns hold the key of a person that is bound (as `name`)? In the column's own type, so that its index serves."""
+    keys = bindparam(name or keys_param(end), type_=ARRAY(Text))
     if len(columns) > 1:
         return key_text(columns) == any_(keys)
     kind = live.tables[table_name(store.tables[holder])].columns[str(columns[0].name)].type

@@ -52,8 +52,12 @@ class Upload(io.RawIOBase):
         wish: dict[str, Any] = {} if encryption is None else {"ServerSideEncryption": encryption}
         if encryption == "aws:kms" and kms_key:
             wish["SSEKMSKeyId"] = kms_key
-        with answering(bucket):
-            self._of["UploadId"] = client.create_multipart_upload(**self._of, ContentType=content_type, **wish)["UploadId"]
+        try:
+            with answering(bucket):
+                self._of["UploadId"] = client.create_multipart_upload(**self._of, ContentType=content_type, **wish)["UploadId"]
+        except BaseException:
+            super().close()  # nothing was begun, so nothing is to be ended
+            raise
 
     def writable(self) -> bool:
         """Yes."""
