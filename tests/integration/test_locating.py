@@ -19,7 +19,7 @@ from lethe.errors import AmbiguousPerson, Drifted, IdentifierRefused, LetheError
 from lethe.subjects.found import Row
 from lethe.subjects.identifiers import Identifier, identifier
 from lethe.subjects.indexes import slow_steps
-from lethe.subjects.locating import AT_ONCE, Finder
+from lethe.subjects.locating import AT_ONCE, Finder, reading
 from lethe.workspace import Workspace
 
 AT = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
@@ -332,6 +332,24 @@ def test_a_step_without_an_index_is_named_when_its_table_is_large(house: House) 
         "CREATE INDEX ON app.mails (lead_id)",
     )
     assert slow_steps(Finder(house.finder.workspace).compiled(), finder.workspace) == ()
+
+
+def test_the_statements_stay_prepared_for_the_next_person_and_no_table_of_holds_is_made(house: House) -> None:
+    house.rows(email(JEANNE))
+    (asked,) = house.finder.compiled().asked
+    with reading(house.finder.workspace, asked.store) as reader:
+        prepared = {text for (text,) in reader.all("SELECT statement FROM pg_prepared_statements", {}, "What is prepared")}
+        (temporary,) = reader.one("SELECT count(*) FROM pg_class WHERE relpersistence = 't'", {}, "Temporary tables")
+    assert any(text.startswith(asked.small[:40]) for text in prepared) and not temporary
+    assert {s: len(r) for s, r in house.rows(email(PAUL)).items()}["views"] == 4000
+
+
+def test_numbers_of_any_length_are_exact(house: House) -> None:
+    long = "9" * 5000
+    house.sql(f'UPDATE app.views SET detail = \'{{"n": {long}, "m": 7, "x": 0.10}}\' WHERE id = 3')
+    (row,) = [r for r in house.rows(email(JEANNE))["views"] if r.values["id"] == 3]
+    found = row.values["detail"]
+    assert found["n"] == 10**5000 - 1 and found["m"] == 7 and str(found["x"]) == "0.10"
 
 
 def test_nobody_stands_in_a_statement(house: House) -> None:

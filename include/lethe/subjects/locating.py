@@ -32,16 +32,14 @@ from lethe.stores.postgres.person import (
     EMAIL,
     TENANT,
     PersonTable,
-    as_json,
-    compiled,
     forward_statement,
     key_statement,
     keys_param,
     left_param,
     person_table,
-    streamed,
     who_statement,
 )
+from lethe.stores.postgres.row_texts import as_json, compiled, streamed
 from lethe.subjects.found import Counted, Field, Forward, Origin, Person, Row, Section, Slow
 from lethe.subjects.identifiers import Identifier, IdentifierKind, normal_address, stored_forms
 from lethe.subjects.rows import Reader, rows_read

@@ -18,7 +18,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    Subquery,
     Text,
     and_,
     any_,
@@ -33,7 +32,6 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.types import UserDefinedType
 
 from lethe.catalog.live import LiveSchema, LiveTable
@@ -194,26 +192,6 @@ def tenant_key(store: Store, dataset: str, row: FromClause) -> ColumnElement[Any
         return cast(None, Text)
     reached, key = reach_key(store, dataset, row, path, prefix="w")
     return reached.inside(select(func.min(key))).scalar_subquery() if reached.aliases else key
-
-
-def as_json(statement: Select[Any], name: str, *, limit: int | None, order: Sequence[str]) -> Select[Any]:
-    """One text: a JSON array of the rows, in the order of their key; of at most `limit` rows."""
-    rows: Subquery = (statement if limit is None else statement.limit(literal_column(str(limit)))).subquery(name)
-    whole = func.row_to_json(rows.table_valued())
-    array = func.json_agg(literal_column("x.j")).label("j")
-    inner = select(whole.label("j")).select_from(rows).order_by(*(rows.c[c] for c in order)).subquery("x")
-    return select(cast(array, Text)).select_from(inner)
-
-
-def streamed(statement: Select[Any], name: str, order: Sequence[str]) -> Select[Any]:
-    """A JSON text for each row, in the order of their key: for a cursor of the server."""
-    rows = statement.subquery(name)
-    return select(cast(func.row_to_json(rows.table_valued()), Text)).select_from(rows).order_by(*(rows.c[c] for c in order))
-
-
-def compiled(statement: Select[Any]) -> str:
-    """The statement as psycopg takes it, its parameters by name."""
-    return str(statement.compile(dialect=PGDialect_psycopg(), compile_kwargs={"render_postcompile": True}))
 
 
 def _checked(store: Store, live: LiveSchema, dataset: str) -> LiveTable:
