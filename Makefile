@@ -8,7 +8,7 @@ UV_VERSION := 0.13.9
 BIN := $(CURDIR)/.venv/bin
 INSTALLED := .venv/.installed
 TESTS ?= tests
-PYTEST_OPTIONS ?= -n 3 --dist loadgroup --no-loadscope-reorder
+PYTEST_OPTIONS ?= -n 3 --dist loadfile --no-loadscope-reorder
 SCALE ?= 1
 
 export PYTHONPATH := $(CURDIR)/include

@@ -87,7 +87,7 @@ def _round(
             return sum(floor.execute(statement, {"key": draw()}, prepare=True).fetchone() or ())
 
         def stated() -> int:
-            reader.one(asked.small, params(asked, person(draw())), "rows")
+            reader.one(asked.small_one, params(asked, person(draw())), "rows")
             return A_PERSON
 
         steps: tuple[Callable[[], int], ...] = (
@@ -114,7 +114,7 @@ def _timed(step: Callable[[], int]) -> float:
 def _rows_of(reader: Reader, workspace: Workspace, asked: Asked, located: Located) -> int:
     """How many rows there are, each made a `Row`, on a snapshot that is open."""
     values = params(asked, located)
-    texts = reader.one(asked.small, values, "rows")
+    texts = reader.one(asked.small_one, values, "rows")
     return sum(
         sum(1 for _ in rows_read(workspace, asked.store, t, located, reader.rows(text, AT_ONCE, asked.streams[t.dataset], values)))
         for t, text in zip(asked.tables, texts, strict=True)

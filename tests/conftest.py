@@ -7,6 +7,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -33,17 +34,28 @@ FIRST = (
 """The groups that take longest begin first, so that no process is left with one of them at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)
+def group_of(nodeid: str) -> str:
+    """The tests that run in one process, after one another."""
+    file = nodeid.split("::", 1)[0].removeprefix("tests/")
+    return GROUPS.get(file, Path(file).stem)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`--dist loadfile` by groups instead of by files."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    class Grouped(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Grouped(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tells which tests run in one process, after one another (`--dist loadgroup`), and in which order the groups begin."""
-    here = Path(__file__).parent
-    order: dict[str, int] = {}
-    for item in items:
-        file = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else item.path.name
-        group = GROUPS.get(file, item.path.stem)
-        order[item.nodeid] = FIRST.index(group) if group in FIRST else len(FIRST)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: order[item.nodeid])
+    """The groups that take longest begin first; files keep their order beside that."""
+    items.sort(key=lambda item: FIRST.index(group) if (group := group_of(item.nodeid)) in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from lethe.errors import AmbiguousPerson, Drifted, IdentifierRefused, LetheError
 from lethe.subjects.found import Row
 from lethe.subjects.identifiers import Identifier, identifier
 from lethe.subjects.indexes import slow_steps
-from lethe.subjects.locating import AT_ONCE, Finder, reading
+from lethe.subjects.locating import AT_ONCE, Finder, params, reading
 from lethe.workspace import Workspace
 
 AT = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
@@ -342,6 +342,33 @@ def test_the_statements_stay_prepared_for_the_next_person_and_no_table_of_holds_
         (temporary,) = reader.one("SELECT count(*) FROM pg_class WHERE relpersistence = 't'", {}, "Temporary tables")
     assert any(text.startswith(asked.small[:40]) for text in prepared) and not temporary
     assert {s: len(r) for s, r in house.rows(email(PAUL)).items()}["views"] == 4000
+
+
+LEAD = "00000000-0000-0000-0000-000000000001"
+
+
+@pytest.mark.parametrize("who", ["users:1", "users:2", "users:3", f"leads:{LEAD}", "users:404"])
+def test_the_statement_for_one_key_gives_what_the_one_for_many_gives(house: House, who: str) -> None:
+    located = house.finder.locate([account(who)])
+    (asked,) = house.finder.compiled().asked
+    with reading(house.finder.workspace, asked.store) as reader:
+        values = params(asked, located)
+        many, one = (list(reader.one(statement, values, "Rows")) for statement in (asked.small, asked.small_one))
+    assert one == many and (who == "users:404" or any(one))
+
+
+def test_with_two_keys_of_a_dataset_the_statement_for_one_cannot_be_run(house: House) -> None:
+    (asked,) = house.finder.compiled().asked
+    assert not {"key_users", "key_leads"} & set(params(asked, house.finder.locate([email(JEANNE)])))
+
+
+def test_a_key_of_fixed_length_is_compared_whole(house: House) -> None:
+    house.sql("ALTER TABLE app.leads ALTER id TYPE character(40)", "ALTER TABLE app.mails ALTER lead_id TYPE character(40)")
+    house.sql(f"UPDATE app.mails SET lead_id = '{LEAD}' WHERE id = 2", f"UPDATE app.mails SET lead_id = '{LEAD[:-1]}2' WHERE id = 3")
+    for identifiers in ([email(JEANNE)], [account(f"leads:{LEAD}")]):
+        finder = Finder(house.finder.workspace)
+        rows = {s.id: list(r) for s, r in finder.sections(finder.locate(identifiers), at=AT)}
+        assert len(rows["leads"]) == 1 and 2 in {r.values["id"] for r in rows["mails"]} and 3 not in {r.values["id"] for r in rows["mails"]}
 
 
 def test_numbers_of_any_length_are_exact(house: House) -> None:

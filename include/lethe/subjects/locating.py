@@ -34,11 +34,15 @@ from lethe.stores.postgres.person import (
     PersonTable,
     forward_statement,
     key_statement,
+<<<<<<< HEAD
     keys_param,
     left_param,
+=======
+>>>>>>> bench
     person_table,
     who_statement,
 )
+from lethe.stores.postgres.person_keys import key_param, keys_param
 from lethe.stores.postgres.row_texts import as_json, compiled, streamed
 from lethe.subjects.found import Counted, Field, Forward, Origin, Person, Row, Section, Slow
 from lethe.subjects.identifiers import Identifier, IdentifierKind, normal_address, stored_forms
@@ -51,12 +55,14 @@ AT_ONCE = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is asked of one store, as statements: `small` gives the first rows of every dataset, `counts` how many rows each has."""
+    """What is asked of one store, as statements: `small` gives the first rows of every dataset, `counts` how many rows each has. `small_one`:
+    the same for one key of each identity dataset, at half the cost."""
 
     store: Store
     live: LiveSchema = field(repr=False)
     tables: tuple[PersonTable, ...]
     small: str = field(repr=False)
+    small_one: str = field(repr=False)
     counts: str = field(repr=False)
     streams: Mapping[str, str] = field(repr=False)
     who: Mapping[str, str] = field(repr=False)
@@ -139,6 +145,7 @@ def compile_catalog(workspace: Workspace, *, tenant: bool = False) -> Compiled:
         live = workspace.live(store, store.schemas or {t.db_schema for t in store.tables.values()})
         own = [i for i, t in store.tables.items() if t.partition_of is None and t.role is role]
         found = [t for i in own if (t := person_table(store, live, i, by_tenant=tenant)) is not None]
+        alone = [t for i in own if (t := person_table(store, live, i, by_tenant=tenant, one=True)) is not None]
         theirs = [i for i, t in store.tables.items() if not tenant and t.partition_of is None and t.role is Role.PROCESSOR]
         forwards = {i: f for i in theirs if (f := forward_statement(store, live, i)) is not None}
         who = {i: w for i in store.identities if (w := who_statement(store, i)) is not None}
@@ -147,9 +154,8 @@ def compile_catalog(workspace: Workspace, *, tenant: bool = False) -> Compiled:
                 store=store,
                 live=live,
                 tables=tuple(found),
-                small=compiled(select(*(as_json(t.rows, t.dataset, limit=AT_ONCE + 1, order=t.key).scalar_subquery() for t in found)))
-                if found
-                else "",
+                small=_first_rows(found),
+                small_one=_first_rows(alone),
                 counts=compiled(_counting(found)) if found else "",
                 streams={t.dataset: compiled(streamed(t.rows, t.dataset, t.key)) for t in found},
                 who={i: compiled(w) for i, w in who.items()},
@@ -237,7 +243,8 @@ def rows_of_store(workspace: Workspace, asked: Asked, located: Located) -> Itera
         return
     with reading(workspace, asked.store) as reader:
         values = params(asked, located)
-        texts = reader.one(asked.small, values, "The person's rows")
+        one = all(key_param(i) in values for i in asked.store.identities)
+        texts = reader.one(asked.small_one if one else asked.small, values, "The person's rows")
         for each, text in zip(asked.tables, texts, strict=True):
             if text is None:
                 continue
@@ -276,6 +283,7 @@ def refuse_half_lowered(reader: Reader, addresses: Sequence[str]) -> None:
 
 
 def params(asked: Asked, located: Located) -> dict[str, Any]:
+<<<<<<< HEAD
     """What the statements of a store are run with."""
     keys = located.keys
     left = {left_param(i): [p.key for p in located.others if p.dataset == i] for i in asked.store.identities}
@@ -284,6 +292,15 @@ def params(asked: Asked, located: Located) -> dict[str, Any]:
         | left
         | {ADDRESSES: list(located.addresses), TENANT: located.tenant}
     )
+=======
+    """What the statements of a store are run with; those for one key of each identity dataset only where there are no more."""
+    keys = {i: located.keys.get(i, []) for i in asked.store.identities}
+    values: dict[str, Any] = {ADDRESSES: list(located.addresses), TENANT: located.tenant}
+    values |= {keys_param(i): found for i, found in keys.items()}
+    if all(len(found) <= 1 for found in keys.values()):
+        values |= {key_param(i): next(iter(found), None) for i, found in keys.items()}
+    return values
+>>>>>>> bench
 
 
 def archived(workspace: Workspace, persons: Iterable[Person]) -> tuple[str, ...]:
@@ -425,6 +442,12 @@ def _one_person(found: Sequence[_Match], emails: Sequence[str], given: Collectio
 def _pairs(row: Sequence[Any]) -> Iterator[tuple[int, int]]:
     for n in range(0, len(row), 2):
         yield int(row[n]), int(row[n + 1])
+
+
+def _first_rows(tables: Sequence[PersonTable]) -> str:
+    if not tables:
+        return ""
+    return compiled(select(*(as_json(t.rows, t.dataset, limit=AT_ONCE + 1, order=t.key).scalar_subquery() for t in tables)))
 
 
 def _counting(tables: Sequence[PersonTable]) -> Any:

@@ -9,7 +9,6 @@ over the dataset's key, one alone needs no second reading of the table by it. An
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,12 +31,12 @@ from sqlalchemy import (
     union,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import UserDefinedType
 
 from lethe.catalog.live import LiveSchema, LiveTable
 from lethe.catalog.model import Column, Path, Store, Table
 from lethe.errors import Drifted
 from lethe.plan.order import hop_to, table_name
+from lethe.stores.postgres.person_keys import is_told, one_key
 from lethe.stores.postgres.tables import key_text, reach, reach_key, row_of
 
 EMAIL = "user.contact.email"
@@ -47,16 +46,6 @@ SECRET = "user.authorization"
 ADDRESSES, TENANT = "addresses", "tenant"
 SHARED = "~shared"
 """In a row that was read: does it lead to somebody else too? No catalog identifier can be written so."""
-
-
-class _Typed(UserDefinedType[Any]):
-    cache_ok = True
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def get_col_spec(self, **_: Any) -> str:
-        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +69,7 @@ class PersonTable:
         return self.table.key
 
 
+<<<<<<< HEAD
 def keys_param(dataset: str) -> str:
     """The name of the parameter that has the keys of persons of that identity dataset, as a list of texts."""
     return f"keys_{dataset}"
@@ -90,16 +80,20 @@ def left_param(dataset: str) -> str:
     return f"left_{dataset}"
 
 
+=======
+>>>>>>> bench
 def address_value(column: ColumnElement[Any]) -> ColumnElement[str]:
     """What an address column is compared by. An index on `lower(btrim(normalize(column, NFC)))` serves it."""
     return func.lower(func.btrim(func.normalize(column, literal_column("NFC"))))
 
 
-def person_table(store: Store, live: LiveSchema, dataset: str, *, by_tenant: bool) -> PersonTable | None:
+def person_table(store: Store, live: LiveSchema, dataset: str, *, by_tenant: bool, one: bool = False) -> PersonTable | None:
     """How a person's rows of a dataset are read; None when none of its rows can be anybody's.
 
-    `by_tenant`: only rows of the tenant that is bound as `tenant`. Raises Drifted when the table or a column is not there, or it has one that
-    the catalog does not know: a bundle without it would not be complete.
+    `by_tenant`: only rows of the tenant that is bound as `tenant`. `one`: for one key of each identity dataset, bound as `key_param` names it,
+    NULL for none. PostgreSQL then expects as many rows as one person has, and keeps its plan; a list it takes for ten persons, and plans anew
+    each time. Raises Drifted when the table or a column is not there, or it has one that the catalog does not know: a bundle without it would
+    not be complete.
     """
     entry = store.tables[dataset]
     there = _checked(store, live, dataset)
@@ -107,18 +101,23 @@ def person_table(store: Store, live: LiveSchema, dataset: str, *, by_tenant: boo
     if not entry.persons and not addresses:
         return None
     row = row_of(store, dataset, "t")
+<<<<<<< HEAD
     ways = [_path_keys(store, live, dataset, path, n) for n, path in enumerate(entry.persons)]
     ways += [_address_keys(store, live, dataset, column) for column in addresses]
+=======
+    ways = [_path_keys(store, live, dataset, path, n, one=one) for n, path in enumerate(entry.persons)]
+    ways += [_address_keys(store, dataset, column) for column in addresses]
+>>>>>>> bench
     key = [row.c[c] for c in entry.key]
     if len(ways) > 1:
         chosen: ColumnElement[bool] = (key[0] if len(key) == 1 else tuple_(*key)).in_(union(*ways))
     elif addresses:
         chosen = _has_address(store, live, dataset, row, addresses[0])
     else:
-        chosen = _leads_there(store, live, dataset, row, entry.persons[0])
+        chosen = _leads_there(store, live, dataset, row, entry.persons[0], one=one)
     withheld = tuple(c for c, kind in entry.columns.items() if kind.category.startswith(SECRET))
     fields = {c: kind for c, kind in entry.columns.items() if c not in withheld}
-    read = [*(row.c[c] for c in dict.fromkeys([*fields, *entry.key])), _shared(store, live, dataset, row, addresses).label(SHARED)]
+    read = [*(row.c[c] for c in dict.fromkeys([*fields, *entry.key])), _shared(store, live, dataset, row, addresses, one=one).label(SHARED)]
     statement = select(*read).select_from(row).where(chosen)
     if by_tenant:
         if entry.tenant is None:
@@ -163,7 +162,7 @@ def key_statement(store: Store, live: LiveSchema, dataset: str) -> Select[Any]:
     row = row_of(store, dataset, "t")
     columns = [c for c, kind in entry.columns.items() if kind.category == EMAIL]
     address = cast(row.c[columns[0]], Text) if columns else cast(None, Text)
-    mine = _is_told(store, live, dataset, dataset, [row.c[c] for c in entry.key])
+    mine = is_told(store, live, dataset, dataset, [row.c[c] for c in entry.key])
     return (
         select(
             key_text(row.c[c] for c in entry.key).label("key"), address.label("address"), tenant_key(store, dataset, row).label("tenant")
@@ -214,19 +213,19 @@ def _checked(store: Store, live: LiveSchema, dataset: str) -> LiveTable:
     return there
 
 
-def _path_keys(store: Store, live: LiveSchema, dataset: str, path: Path, number: int) -> Select[Any]:
+def _path_keys(store: Store, live: LiveSchema, dataset: str, path: Path, number: int, *, one: bool) -> Select[Any]:
     """The keys of the rows that lead to a person along a path."""
     row = row_of(store, dataset, f"r{number}")
     end = _end(store, dataset, path)
     aliases, conditions, holder, columns = _reached(store, dataset, row, path, f"p{number}_")
-    mine = _is_told(store, live, end, holder, columns)
+    mine = is_told(store, live, end, holder, columns, one=one)
     return select(*(row.c[c] for c in store.tables[dataset].key)).select_from(row, *aliases).where(*conditions, mine)
 
 
-def _leads_there(store: Store, live: LiveSchema, dataset: str, row: FromClause, path: Path) -> ColumnElement[bool]:
+def _leads_there(store: Store, live: LiveSchema, dataset: str, row: FromClause, path: Path, *, one: bool) -> ColumnElement[bool]:
     """Does the row lead to a person along a path?"""
     aliases, conditions, holder, columns = _reached(store, dataset, row, path, "p0_")
-    mine = _is_told(store, live, _end(store, dataset, path), holder, columns)
+    mine = is_told(store, live, _end(store, dataset, path), holder, columns, one=one)
     if not aliases:
         return mine
     return select(literal_column("1")).select_from(*aliases).where(*conditions, mine).correlate(row).exists()
@@ -268,6 +267,7 @@ def _columns_of(store: Store, dataset: str, path: Path) -> tuple[str, ...]:
     return tuple(str(c.name) for c in _reached(store, dataset, row_of(store, dataset, "t"), path, "p")[3])
 
 
+<<<<<<< HEAD
 def _is_told(
     store: Store, live: LiveSchema, end: str, holder: str, columns: Sequence[ColumnElement[Any]], name: str | None = None
 ) -> ColumnElement[bool]:
@@ -281,6 +281,9 @@ def _is_told(
 
 
 def _shared(store: Store, live: LiveSchema, dataset: str, row: FromClause, addresses: Sequence[str]) -> ColumnElement[bool]:
+=======
+def _shared(store: Store, live: LiveSchema, dataset: str, row: FromClause, addresses: Sequence[str], *, one: bool) -> ColumnElement[bool]:
+>>>>>>> bench
     """Does the row lead to somebody who is not bound? Only asked where one row can lead to several."""
     entry = store.tables[dataset]
     several = len(entry.persons) + len(addresses) > 1 or any("." in hop for path in entry.persons for hop in path)
@@ -290,7 +293,10 @@ def _shared(store: Store, live: LiveSchema, dataset: str, row: FromClause, addre
     for number, path in enumerate(entry.persons):
         end = _end(store, dataset, path)
         aliases, conditions, holder, columns = _reached(store, dataset, row, path, f"s{number}_")
-        stranger = and_(columns[0].is_not(None), ~_is_told(store, live, end, holder, columns))
+        other = ~is_told(store, live, end, holder, columns, one=one)
+        if one:  # a comparison with no key is NULL, where one with an empty list is false
+            other = or_(one_key(end).is_(None), other)
+        stranger = and_(columns[0].is_not(None), other)
         if aliases:
             joined = aliases[0]
             for alias, condition in zip(aliases[1:], conditions[1:], strict=True):

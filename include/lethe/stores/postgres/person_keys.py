@@ -1,0 +1,55 @@
+"""The keys that a person's statements are run with: how they are bound, and whether columns hold one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Text, any_, bindparam, cast
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import UserDefinedType
+
+from lethe.catalog.live import LiveSchema
+from lethe.catalog.model import Store
+from lethe.plan.order import table_name
+from lethe.stores.postgres.tables import key_text
+
+
+class _Typed(UserDefinedType[Any]):
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        return self.name
+
+
+def keys_param(dataset: str) -> str:
+    """The name of the parameter that has the keys of persons of that identity dataset, as a list of texts."""
+    return f"keys_{dataset}"
+
+
+def key_param(dataset: str) -> str:
+    """The name of the parameter that has the only key of that identity dataset, as a text; NULL when there is none."""
+    return f"key_{dataset}"
+
+
+def is_told(
+    store: Store, live: LiveSchema, end: str, holder: str, columns: Sequence[ColumnElement[Any]], *, one: bool = False
+) -> ColumnElement[bool]:
+    """Do these columns hold the key of a person that is bound? In the column's own type, so that its index serves."""
+    keys, kind = bindparam(keys_param(end), type_=ARRAY(Text)), ""
+    if len(columns) == 1:
+        kind = re.sub(r"\([^)]*\)", "", live.tables[table_name(store.tables[holder])].columns[str(columns[0].name)].type)
+        kind = "bpchar" if kind == "character" else kind  # `character` alone is one letter
+    held = columns[0] if kind else key_text(columns)
+    if one:
+        return held == (cast(one_key(end), _Typed(kind)) if kind else one_key(end))
+    return held == any_(cast(keys, _Typed(f"{kind}[]")) if kind else keys)
+
+
+def one_key(dataset: str) -> ColumnElement[str]:
+    """The only key that is bound, or NULL."""
+    return bindparam(key_param(dataset), type_=Text)
