@@ -6,12 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-<<<<<<< HEAD
-from lethe.stores.postgres.person import ADDRESSES, keys_param, left_param
-=======
 from lethe.stores.postgres.person import ADDRESSES
-from lethe.stores.postgres.person_keys import keys_param
->>>>>>> bench
+from lethe.stores.postgres.person_keys import keys_param, left_param
 from lethe.subjects.found import Slow
 from lethe.subjects.locating import Asked, Compiled, reading
 from lethe.workspace import Workspace

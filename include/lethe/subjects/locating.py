@@ -34,15 +34,10 @@ from lethe.stores.postgres.person import (
     PersonTable,
     forward_statement,
     key_statement,
-<<<<<<< HEAD
-    keys_param,
-    left_param,
-=======
->>>>>>> bench
     person_table,
     who_statement,
 )
-from lethe.stores.postgres.person_keys import key_param, keys_param
+from lethe.stores.postgres.person_keys import key_param, keys_param, left_param
 from lethe.stores.postgres.row_texts import as_json, compiled, streamed
 from lethe.subjects.found import Counted, Field, Forward, Origin, Person, Row, Section, Slow
 from lethe.subjects.identifiers import Identifier, IdentifierKind, normal_address, stored_forms
@@ -283,24 +278,14 @@ def refuse_half_lowered(reader: Reader, addresses: Sequence[str]) -> None:
 
 
 def params(asked: Asked, located: Located) -> dict[str, Any]:
-<<<<<<< HEAD
-    """What the statements of a store are run with."""
-    keys = located.keys
-    left = {left_param(i): [p.key for p in located.others if p.dataset == i] for i in asked.store.identities}
-    return (
-        {keys_param(i): keys.get(i, []) for i in asked.store.identities}
-        | left
-        | {ADDRESSES: list(located.addresses), TENANT: located.tenant}
-    )
-=======
     """What the statements of a store are run with; those for one key of each identity dataset only where there are no more."""
     keys = {i: located.keys.get(i, []) for i in asked.store.identities}
     values: dict[str, Any] = {ADDRESSES: list(located.addresses), TENANT: located.tenant}
     values |= {keys_param(i): found for i, found in keys.items()}
+    values |= {left_param(i): [p.key for p in located.others if p.dataset == i] for i in asked.store.identities}
     if all(len(found) <= 1 for found in keys.values()):
         values |= {key_param(i): next(iter(found), None) for i, found in keys.items()}
     return values
->>>>>>> bench
 
 
 def archived(workspace: Workspace, persons: Iterable[Person]) -> tuple[str, ...]:

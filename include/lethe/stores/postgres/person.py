@@ -36,7 +36,7 @@ from lethe.catalog.live import LiveSchema, LiveTable
 from lethe.catalog.model import Column, Path, Store, Table
 from lethe.errors import Drifted
 from lethe.plan.order import hop_to, table_name
-from lethe.stores.postgres.person_keys import is_told, one_key
+from lethe.stores.postgres.person_keys import is_told, left_param, one_key
 from lethe.stores.postgres.tables import key_text, reach, reach_key, row_of
 
 EMAIL = "user.contact.email"
@@ -69,19 +69,6 @@ class PersonTable:
         return self.table.key
 
 
-<<<<<<< HEAD
-def keys_param(dataset: str) -> str:
-    """The name of the parameter that has the keys of persons of that identity dataset, as a list of texts."""
-    return f"keys_{dataset}"
-
-
-def left_param(dataset: str) -> str:
-    """The name of the parameter that has the keys of persons of that dataset who have the same address and are not meant."""
-    return f"left_{dataset}"
-
-
-=======
->>>>>>> bench
 def address_value(column: ColumnElement[Any]) -> ColumnElement[str]:
     """What an address column is compared by. An index on `lower(btrim(normalize(column, NFC)))` serves it."""
     return func.lower(func.btrim(func.normalize(column, literal_column("NFC"))))
@@ -101,13 +88,8 @@ def person_table(store: Store, live: LiveSchema, dataset: str, *, by_tenant: boo
     if not entry.persons and not addresses:
         return None
     row = row_of(store, dataset, "t")
-<<<<<<< HEAD
-    ways = [_path_keys(store, live, dataset, path, n) for n, path in enumerate(entry.persons)]
-    ways += [_address_keys(store, live, dataset, column) for column in addresses]
-=======
     ways = [_path_keys(store, live, dataset, path, n, one=one) for n, path in enumerate(entry.persons)]
-    ways += [_address_keys(store, dataset, column) for column in addresses]
->>>>>>> bench
+    ways += [_address_keys(store, live, dataset, column) for column in addresses]
     key = [row.c[c] for c in entry.key]
     if len(ways) > 1:
         chosen: ColumnElement[bool] = (key[0] if len(key) == 1 else tuple_(*key)).in_(union(*ways))
@@ -243,7 +225,7 @@ def _has_address(store: Store, live: LiveSchema, dataset: str, row: FromClause, 
     for number, path in enumerate(store.tables[dataset].persons):
         end = _end(store, dataset, path)
         aliases, conditions, holder, columns = _reached(store, dataset, row, path, f"l{number}_")
-        left = _is_told(store, live, end, holder, columns, left_param(end))
+        left = is_told(store, live, end, holder, columns, name=left_param(end))
         if aliases:
             left = select(literal_column("1")).select_from(*aliases).where(*conditions, left).correlate(row).exists()
         others.append(func.coalesce(left, false()))
@@ -267,23 +249,7 @@ def _columns_of(store: Store, dataset: str, path: Path) -> tuple[str, ...]:
     return tuple(str(c.name) for c in _reached(store, dataset, row_of(store, dataset, "t"), path, "p")[3])
 
 
-<<<<<<< HEAD
-def _is_told(
-    store: Store, live: LiveSchema, end: str, holder: str, columns: Sequence[ColumnElement[Any]], name: str | None = None
-) -> ColumnElement[bool]:
-    """Do these columns hold the key of a person that is bound (as `name`)? In the column's own type, so that its index serves."""
-    keys = bindparam(name or keys_param(end), type_=ARRAY(Text))
-    if len(columns) > 1:
-        return key_text(columns) == any_(keys)
-    kind = live.tables[table_name(store.tables[holder])].columns[str(columns[0].name)].type
-    plain = re.sub(r"\([^)]*\)", "", kind)
-    return columns[0] == any_(cast(keys, _Typed(f"{plain}[]")))
-
-
-def _shared(store: Store, live: LiveSchema, dataset: str, row: FromClause, addresses: Sequence[str]) -> ColumnElement[bool]:
-=======
 def _shared(store: Store, live: LiveSchema, dataset: str, row: FromClause, addresses: Sequence[str], *, one: bool) -> ColumnElement[bool]:
->>>>>>> bench
     """Does the row lead to somebody who is not bound? Only asked where one row can lead to several."""
     entry = store.tables[dataset]
     several = len(entry.persons) + len(addresses) > 1 or any("." in hop for path in entry.persons for hop in path)

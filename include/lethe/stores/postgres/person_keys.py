@@ -36,11 +36,23 @@ def key_param(dataset: str) -> str:
     return f"key_{dataset}"
 
 
+def left_param(dataset: str) -> str:
+    """The name of the parameter that has the keys of persons of that dataset who have the same address and are not meant."""
+    return f"left_{dataset}"
+
+
 def is_told(
-    store: Store, live: LiveSchema, end: str, holder: str, columns: Sequence[ColumnElement[Any]], *, one: bool = False
+    store: Store,
+    live: LiveSchema,
+    end: str,
+    holder: str,
+    columns: Sequence[ColumnElement[Any]],
+    *,
+    one: bool = False,
+    name: str | None = None,
 ) -> ColumnElement[bool]:
-    """Do these columns hold the key of a person that is bound? In the column's own type, so that its index serves."""
-    keys, kind = bindparam(keys_param(end), type_=ARRAY(Text)), ""
+    """Do these columns hold the key of a person that is bound (in the list `name`)? In the column's own type, so that its index serves."""
+    keys, kind = bindparam(name or keys_param(end), type_=ARRAY(Text)), ""
     if len(columns) == 1:
         kind = re.sub(r"\([^)]*\)", "", live.tables[table_name(store.tables[holder])].columns[str(columns[0].name)].type)
         kind = "bpchar" if kind == "character" else kind  # `character` alone is one letter
