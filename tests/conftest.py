@@ -22,13 +22,11 @@ GROUPS = {
     "dags/test_scheduler.py": "airflow",
     "dags/test_request_intake.py": "airflow of requests",
     "dags/test_subject_export.py": "airflow of requests",
-    "dags/test_archive_expiry.py": "airflow of the archive",
-    "dags/test_legal_hold.py": "airflow of the archive",
 }
 """Files of tests that share a running Airflow: it takes most of a minute to start. Every other file is a group of its own."""
 
 FIRST = (
-    "airflow of requests", "airflow", "airflow of the archive", "test_expiry_faults", "test_archive_faults", "test_canary", "test_object_faults",
+    "airflow of requests", "airflow", "test_archive_expiry", "test_legal_hold", "test_expiry_faults", "test_archive_faults", "test_canary", "test_object_faults",
     "test_export_faults", "test_purge_faults", "test_exporting",
 )  # fmt: skip
 """The groups that take longest begin first, so that no process is left with one of them at the end."""

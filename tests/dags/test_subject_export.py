@@ -92,16 +92,16 @@ def test_a_person_decides_in_the_ui_who_asks_and_the_one_who_asked_is_answered(d
 
 
 def test_who_is_refused_gets_nothing_and_the_others_of_the_run_are_answered(demo: Demo, on: Api, store: Any, person: str) -> None:
-    refused, more, good = (opened(demo, person) for _ in range(3))
-    run = on.trigger(DAG, requests=[refused, more, good])
-    answers = {refused: "Refuse: not proven", more: "Ask for more: proof missing", good: "Accept: known address"}
+    refused, good = (opened(demo, person) for _ in range(2))
+    run = on.trigger(DAG, requests=[refused, good])
+    answers = {refused: "Refuse: not proven", good: "Accept: known address"}
     until(lambda: on.tasks(DAG, run).get("identity") in ("awaiting_input", "deferred"), 180, lambda: on.tasks(DAG, run))
     for index, option in enumerate(answers.values()):
         on.waits(run, dag=DAG, task="identity", index=index)
         on.answer(run, option, dag=DAG, task="identity", index=index)
     assert on.ended(DAG, run) == "success", on.tasks(DAG, run)
-    assert [state(r) for r in answers] == ["refused", "more_asked", "answered"]
-    assert [len(list(everything(store, "lethe-bundles", r))) for r in answers] == [0, 0, 1]
+    assert [state(r) for r in answers] == ["refused", "answered"]
+    assert [len(list(everything(store, "lethe-bundles", r))) for r in answers] == [0, 1]
     nowhere(demo, person)
 
 
@@ -126,23 +126,3 @@ def test_the_form_takes_ids_only_and_airflow_keeps_nothing_of_the_rest(demo: Dem
     else:
         assert given == [] and on.ended(DAG, run) == "failed", "an empty list is a list"
     nowhere(demo, "jeanne.typed")
-
-
-def test_a_mail_server_that_is_down_is_red_and_the_next_try_sends_one_mail(demo: Demo, on: Api, person: str) -> None:
-    from demo import processes, services
-
-    request = opened(demo, person)
-    with Workspace.open() as workspace:
-        from lethe.subjects.identity import decide
-
-        decide(workspace, request, decision="accept", reason="known_address", by="j.dupont")
-    processes.stop(demo.home, services.MAIL)
-    try:
-        run = on.trigger(DAG, requests=[request])
-        until(lambda: on.tasks(DAG, run).get("answer") == "up_for_retry", 180, lambda: on.tasks(DAG, run))
-        assert state(request) == "located"
-    finally:
-        services._start_mail(demo.home)
-    on("POST", f"/dags/{DAG}/clearTaskInstances", {"dag_run_id": run, "task_ids": ["answer"], "only_failed": False, "dry_run": False})
-    assert on.ended(DAG, run) == "success", task_log(demo, DAG, run, "answer")[-3000:]
-    assert len(list(demo.home.mail.glob(f"*{request}.bundle_ready*.eml"))) == 1 and state(request) == "answered"

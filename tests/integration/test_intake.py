@@ -194,6 +194,7 @@ def test_without_versions_what_was_written_over_after_it_was_read_is_not_deleted
 
 
 @pytest.mark.parametrize("name", sorted(INTAKE_POINTS))
+@pytest.mark.parametrize("box", ["versions"], indirect=True)
 def test_killed_at_any_step_no_request_is_opened_twice_and_nothing_is_left(box: Box, name: str) -> None:
     box.put("passport.pdf", b"%PDF proof")
     box.put("one.json", [{**ONE, "proof": "passport.pdf"}, {**ONE, "kind": "erasure", "proof": "passport.pdf"}])
