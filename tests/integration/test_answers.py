@@ -133,7 +133,8 @@ def test_each_kind_is_sent_in_its_turn(control: ControlDatabase, mailbox: Mailbo
     answer(here, accepted, "bundle_ready", words=BUNDLE)
     answer(here, accepted, "nothing_held")
     answer(here, refused, "refused")
-    answer(here, instructed, "instruction_ready", words=BUNDLE)
+    answer(here, instructed, "instruction_ready", words=BUNDLE, to="office@tenant.example")
+    assert mailbox.mails[-1].rcpt_tos == ["office@tenant.example"], "to the tenant, not to its client"
     subjects = [mailbox.read(i)["Subject"].replace("\u00a0", " ") for i in range(4)]
     assert subjects[0].endswith("your data is ready") and PART["link"] in mailbox.read(0).get_content()
     assert subjects[1].endswith("we hold nothing about you") and "donner suite" in subjects[2] and "données de votre client" in subjects[3]
@@ -142,6 +143,9 @@ def test_each_kind_is_sent_in_its_turn(control: ControlDatabase, mailbox: Mailbo
     for asked, kind in ((refused, "bundle_ready"), (accepted, "refused"), (accepted, "instruction_ready"), (instructed, "bundle_ready")):
         with pytest.raises(RequestRefused):
             answer(here, asked, kind, words=BUNDLE if "ready" in kind else {})
+    for asked, kind, to in ((instructed, "instruction_ready", None), (accepted, "bundle_ready", "office@tenant.example")):
+        with pytest.raises(RequestRefused):
+            answer(here, asked, kind, words=BUNDLE, to=to, number=2)
     assert len(mailbox.mails) == 4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -67,7 +68,8 @@ def config(env_file: Path) -> subprocess.CompletedProcess[str]:
     if program is None:
         pytest.skip("Debian's docker-compose is not installed")
     command = [program, "--file", str(COMPOSE), "--env-file", str(env_file), "config", "--quiet"]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    bare = {k: v for k, v in os.environ.items() if not k.startswith(("LETHE_", "AIRFLOW_"))}  # what is set there outranks the file
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=bare)
 
 
 def test_docker_compose_takes_the_file(filled: Path) -> None:
