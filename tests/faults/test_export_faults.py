@@ -21,7 +21,7 @@ from lethe.errors import AnswerInDoubt, BundleDiffers
 from lethe.evidence.ledger import walk
 from lethe.subjects.answers.by_hand import settle
 from lethe.subjects.bundle.verify import contents, problems
-from lethe.subjects.exporting import LARGEST_PART
+from lethe.subjects.bundle.writing import LIMIT
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -32,20 +32,20 @@ EXPORTING, JUDGING, ANSWERING = (f"lethe.subjects.{m}" for m in ("exporting", "j
 SEND = "lethe.stores.s3.upload.Upload._send"
 
 DEATHS: dict[str, tuple[Death, int]] = {
-    "nothing is found yet": ((f"{EXPORTING}._begin", "before", 1), LARGEST_PART),
-    "begun, nothing is committed": ((f"{EXPORTING}.begin_export", "after", 1), LARGEST_PART),
-    "before any byte is sent": ((SEND, "before", 1), LARGEST_PART),
-    "in the middle of a part": ((SEND, "after", 1), LARGEST_PART),
+    "nothing is found yet": ((f"{EXPORTING}._begin", "before", 1), LIMIT),
+    "begun, nothing is committed": ((f"{EXPORTING}.begin_export", "after", 1), LIMIT),
+    "before any byte is sent": ((SEND, "before", 1), LIMIT),
+    "in the middle of a part": ((SEND, "after", 1), LIMIT),
     "one part lies there, another is on its way": ((SEND, "after", 2), SMALL),
     "all parts lie there, none is known": ((f"{EXPORTING}._stored", "before", 1), SMALL),
-    "parts are stored, not committed": ((f"{EXPORTING}.store_parts", "after", 1), LARGEST_PART),
-    "in the middle of reading it back": ((f"{JUDGING}.problems", "after", 1), LARGEST_PART),
-    "before it is judged": ((f"{JUDGING}.judge_export", "before", 1), LARGEST_PART),
-    "judged, not committed": ((f"{JUDGING}.judge_export", "after", 1), LARGEST_PART),
-    "before the answer": ((f"{ANSWERING}.send_answer", "before", 1), LARGEST_PART),
-    "answered, tenants are not told": ((f"{ANSWERING}._forward", "before", 1), LARGEST_PART),
-    "before the end": ((f"{ANSWERING}.move_on", "before", 1), LARGEST_PART),
-    "ended, not committed": ((f"{ANSWERING}.move_on", "after", 1), LARGEST_PART),
+    "parts are stored, not committed": ((f"{EXPORTING}.store_parts", "after", 1), LIMIT),
+    "in the middle of reading it back": ((f"{JUDGING}.problems", "after", 1), LIMIT),
+    "before it is judged": ((f"{JUDGING}.judge_export", "before", 1), LIMIT),
+    "judged, not committed": ((f"{JUDGING}.judge_export", "after", 1), LIMIT),
+    "before the answer": ((f"{ANSWERING}.send_answer", "before", 1), LIMIT),
+    "answered, tenants are not told": ((f"{ANSWERING}._forward", "before", 1), LIMIT),
+    "before the end": ((f"{ANSWERING}.move_on", "before", 1), LIMIT),
+    "ended, not committed": ((f"{ANSWERING}.move_on", "after", 1), LIMIT),
 }
 """Every step that changes something, before and after it; `after` is in the step's own transaction where there is one."""
 
@@ -68,7 +68,7 @@ def person(desk: Desk) -> str:
     return somebody(desk.source)
 
 
-def killed(desk: Desk, request: str, death: Death, *, harm: tuple[str, ...] = (), limit: int = LARGEST_PART) -> None:
+def killed(desk: Desk, request: str, death: Death, *, harm: tuple[str, ...] = (), limit: int = LIMIT) -> None:
     """Exports in a process that dies; returns when the database knows that it is dead."""
     running = process(request, death, harm=harm, limit=limit)
     running.start()

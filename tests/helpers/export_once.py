@@ -13,7 +13,8 @@ from unittest.mock import patch
 from helpers.exporting import AT
 from helpers.forking import forked
 from lethe.subjects.answering import answer_request
-from lethe.subjects.exporting import LARGEST_PART, export_request
+from lethe.subjects.bundle.writing import LIMIT
+from lethe.subjects.exporting import export_request
 from lethe.subjects.judging import judge_request
 from lethe.subjects.locating import Finder
 from lethe.workspace import Workspace
@@ -22,7 +23,7 @@ Death = tuple[str, str, int]
 """What it calls when it dies, `before` or `after` the call, and at which call of it."""
 
 
-def answered(finder: Finder, request: str, *, limit: int = LARGEST_PART) -> str:
+def answered(finder: Finder, request: str, *, limit: int = LIMIT) -> str:
     """All three acts, as the DAG does them; the kind of answer."""
     export_request(finder, request, by="j.dupont", at=AT, limit=limit)
     judge_request(finder, request, by="j.dupont", at=AT)
@@ -68,7 +69,7 @@ def leaving_out(sections: tuple[str, ...]) -> Iterator[None]:
         yield
 
 
-def process(request: str, death: Death, *, harm: tuple[str, ...] = (), limit: int = LARGEST_PART) -> BaseProcess:
+def process(request: str, death: Death, *, harm: tuple[str, ...] = (), limit: int = LIMIT) -> BaseProcess:
     """A process that will do `die_once` in this environment; not started yet."""
     environment = {k: v for k, v in os.environ.items() if k.startswith(("AIRFLOW_CONN_", "LETHE_"))}
     return forked(die_once, environment, request, death, harm, limit)

@@ -17,6 +17,7 @@ from lethe.errors import AnswerInDoubt, AnswerRefused, BundleDiffers, Identifier
 from lethe.evidence.ledger import append
 from lethe.instants import local_day
 from lethe.stores.postgres.failures import meaning
+from lethe.stores.postgres.person import EMAIL
 from lethe.stores.postgres.tables import key_text, row_of
 from lethe.stores.s3.client import answering
 from lethe.subjects.answers import send_answer, send_forward
@@ -32,8 +33,6 @@ LONGEST_LINK = timedelta(days=7)
 
 SHORTEST_LINK = timedelta(hours=1)
 """A link that ends sooner is not worth a mail."""
-
-EMAIL = "user.contact.email"
 
 
 def answer_request(finder: Finder, request_id: str, *, by: str, at: datetime) -> str:

@@ -34,6 +34,7 @@ from lethe.stores.s3.listing import everything
 from lethe.stores.s3.named import delete_named
 from lethe.stores.s3.upload import Upload, Uploaded
 from lethe.subjects.bundle import About, write_bundle
+from lethe.subjects.bundle.writing import LIMIT
 from lethe.subjects.found import FileRef
 from lethe.subjects.locating import Finder, Located
 from lethe.subjects.opening import identifiers_of
@@ -44,13 +45,10 @@ from lethe.workspace import Workspace
 KINDS = frozenset({RequestKind.ACCESS, RequestKind.PORTABILITY, RequestKind.TENANT_INSTRUCTION})
 """The requests that a bundle answers."""
 
-LARGEST_PART = 2 << 30
-"""Bytes of a part, about: a bundle that has more comes in several."""
-
 _MIB = 1 << 20
 
 
-def export_request(finder: Finder, request_id: str, *, by: str, at: datetime, limit: int = LARGEST_PART) -> Export:
+def export_request(finder: Finder, request_id: str, *, by: str, at: datetime, limit: int = LIMIT) -> Export:
     """Finds the person of a request whose identity is accepted, and stores the bundle. Returns at once what is stored already.
 
     Raises RequestRefused when the request is not to be answered by a bundle, or not now, or would not lie encrypted; StoreBusy when another process exports it; what

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from lethe.control.requests import RequestState, request_of
+from lethe.control.requests import UNDECIDED, RequestState, request_of
 from lethe.subjects.exporting import refuse_other
 from lethe.workspace import Workspace
-
-UNDECIDED = frozenset({RequestState.RECEIVED, RequestState.WAITING_IDENTITY, RequestState.MORE_ASKED})
 
 
 def undecided(workspace: Workspace, asked: Sequence[str]) -> list[str]:
