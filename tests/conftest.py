@@ -26,8 +26,9 @@ GROUPS = {
 """Files of tests that share a running Airflow: it takes most of a minute to start. Every other file is a group of its own."""
 
 FIRST = (
-    "airflow of requests", "airflow", "test_archive_expiry", "test_legal_hold", "test_expiry_faults", "test_archive_faults", "test_canary", "test_object_faults",
-    "test_export_faults", "test_purge_faults", "test_exporting",
+    "airflow of requests", "airflow", "dags/test_archive_expiry.py", "dags/test_legal_hold.py", "faults/test_expiry_faults.py",
+    "faults/test_archive_faults.py", "integration/test_canary.py", "faults/test_object_faults.py", "faults/test_export_faults.py",
+    "faults/test_purge_faults.py", "integration/test_exporting.py",
 )  # fmt: skip
 """The groups that take longest begin first, so that no process is left with one of them at the end."""
 
@@ -35,7 +36,7 @@ FIRST = (
 def group_of(nodeid: str) -> str:
     """The tests that run in one process, after one another."""
     file = nodeid.split("::", 1)[0].removeprefix("tests/")
-    return GROUPS.get(file, Path(file).stem)
+    return GROUPS.get(file, file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
