@@ -462,7 +462,8 @@ def test_files_name_a_prefix_and_a_column_that_are_there() -> None:
 
 def test_a_shipped_plan_leaves_attachments_and_their_files_until_a_return_is_on_record() -> None:
     catalog, policy = load_catalog(SHIPPED / "catalog"), load_version(SHIPPED / "2026-05-01")
-    assert catalog.store("spotrak_db").tables["attachments"].files == Files(dataset="client_files", column="object_key")
+    files = catalog.store("spotrak_db").tables["attachments"].files
+    assert files is not None and (files.dataset, files.column) == ("client_files", "object_key")
     plan = make_plan(policy, catalog, as_of=AS_OF, met=frozenset({Need.ARCHIVE}))
     steps = [s for s in plan.steps if s.dataset in ("attachments", "client_files")]
     assert {s.dataset for s in steps} == {"attachments", "client_files"}
