@@ -13,7 +13,11 @@ from helpers.airflow_demo import Api, Demo, task_log, until
 from helpers.archiving import Archive
 from helpers.control import ControlDatabase
 from helpers.expiring import NOT_YET, Shelved, Vault, Where
+from lethe import settings
+from lethe.archive.model import NamedBy
+from lethe.archive.names import fingerprint
 from lethe.connections import parse
+from lethe.workspace import Workspace
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -28,7 +32,10 @@ def vault(demo: Demo) -> Vault:
     control = ControlDatabase(url="", owner=engine, runtime=engine, approver=engine, archivist=engine, superuser=engine)
     connection = parse("archive_s3", environment.connections(demo.home)["AIRFLOW_CONN_ARCHIVE_S3"])
     where = Where(port=0, database="lethe", archive=connection, law=LAW, dataset=DATASET)
-    return Vault(archive=Archive(connection=connection), where=where, control=control, lockable=True)
+    with Workspace.open() as workspace:
+        key = fingerprint(settings.digest_key(workspace.connections(settings.CONTROL)))
+    names = NamedBy(key=key, tenants="tenants", identities=("users",))
+    return Vault(archive=Archive(connection=connection), where=where, control=control, lockable=True, names=names)
 
 
 def test_what_is_due_expires_and_the_rest_stays(demo: Demo, api: Api, vault: Vault) -> None:

@@ -131,6 +131,7 @@ class Vault:
     where: Where
     control: ControlDatabase
     lockable: bool = False
+    names: NamedBy = NAMES
     tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def put(
@@ -141,7 +142,7 @@ class Vault:
         terms = ArchiveTerms(law=law, ground="obligation", period=Period("P10Y"), columns=("id", "note"))
         kept = step("logs").model_copy(update={"archive": terms, "rule": "keep", "id": f"keep/{dataset}", "dataset": dataset})
         table = table_of(rows)
-        prepared = prepare(table, COLUMNS, on, plan=plan_of(kept), attempt=1, step=kept, names=NAMES)
+        prepared = prepare(table, COLUMNS, on, plan=plan_of(kept), attempt=1, step=kept, names=self.names)
         bucket, number = self.archive.bucket, prepared.manifest.id
         with self.control.runtime.begin() as book:
             manifests.announce(book, [prepared.manifest], bucket.name)
