@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-import botocore.loaders
-
 from lethe.connections import Connection
 from lethe.stores.s3.client import client
 
-botocore.loaders.create_loader = cache(botocore.loaders.create_loader)
 client(Connection(id="none", kind="aws", login="k", password="s", extra={"endpoint_url": "http://127.0.0.1:1"}))

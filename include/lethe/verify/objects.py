@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -30,6 +32,9 @@ from lethe.verify.suite import Expected, judge
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+_MAKING = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,21 +140,31 @@ def _keeps(hold: HoldScope, step: Step, begins: datetime, ends: datetime) -> boo
 
 
 def _client(connection: Connection) -> S3Client:
-    import boto3
     from botocore.config import Config
 
     endpoint = connection.extra.get("endpoint_url") or None
     require_https(connection, endpoint)
     config = Config(s3={"addressing_style": "path" if endpoint else "auto"}, retries={"mode": "standard"})
-    session = boto3.session.Session(
-        aws_access_key_id=connection.login or None,
-        aws_secret_access_key=connection.password or None,
-        region_name=connection.extra.get("region_name") or "us-east-1",
-    )
     try:
-        return session.client("s3", endpoint_url=endpoint, config=config)
+        with _MAKING:
+            return _session().client(
+                "s3",
+                endpoint_url=endpoint,
+                config=config,
+                aws_access_key_id=connection.login or None,
+                aws_secret_access_key=connection.password or None,
+                region_name=connection.extra.get("region_name") or "us-east-1",
+            )
     except ValueError:
         raise bad_endpoint(connection, "endpoint_url or region_name") from None
+
+
+@cache
+def _session() -> Any:
+    """The checks' own, one for the process."""
+    import boto3
+
+    return boto3.session.Session()
 
 
 def _listed(client: S3Client, predicate: ObjectPredicate) -> Iterator[Thing]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import boto3
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _HURRIED = 2
+_MAKING = Lock()
 _ATTEMPTS = 5  # boto's own, with its back-off: covers a gateway that restarts, not one that stays away
 
 
@@ -39,15 +42,24 @@ def client(connection: Connection, *, patient: bool = True, links: bool = False)
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    session = boto3.session.Session(
-        aws_access_key_id=connection.login or None,
-        aws_secret_access_key=connection.password or None,
-        region_name=connection.extra.get("region_name") or "us-east-1",
-    )
     try:
-        return session.client("s3", endpoint_url=endpoint, config=config)
+        with _MAKING:  # boto3's sessions do not make clients for two threads at once
+            return _session().client(
+                "s3",
+                endpoint_url=endpoint,
+                config=config,
+                aws_access_key_id=connection.login or None,
+                aws_secret_access_key=connection.password or None,
+                region_name=connection.extra.get("region_name") or "us-east-1",
+            )
     except ValueError:  # boto's for both
         raise bad_endpoint(connection, "endpoint_url or region_name") from None
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """One for the process: the first client reads botocore's description of S3, which takes a third of a second, and the others have it."""
+    return boto3.session.Session()
 
 
 @contextmanager
