@@ -2,7 +2,7 @@
 FROM python:3.11-slim-bookworm
 
 ENV PYTHONUNBUFFERED=1 \
-    PYTHONPATH=/opt/lethe/include \
+    PYTHONPATH=/opt/lethe/include:/opt/lethe/config \
     AIRFLOW_HOME=/opt/airflow \
     AIRFLOW__CORE__DAGS_FOLDER=/opt/lethe/dags \
     AIRFLOW__CORE__PLUGINS_FOLDER=/opt/lethe/plugins \
@@ -21,6 +21,7 @@ COPY include/lethe include/lethe
 COPY include/policies include/policies
 COPY dags dags
 COPY plugins plugins
+COPY config/airflow_local_settings.py config/
 RUN pip install --no-cache-dir --no-deps --editable .
 
 USER airflow

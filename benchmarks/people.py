@@ -19,8 +19,7 @@ from lethe.catalog.model import Catalog, Column, Relation, Store, Table
 from lethe.connections import Connection
 from lethe.policy.model import Role
 from lethe.settings import SHIPPED
-from lethe.subjects.found import Person
-from lethe.subjects.locating import Located
+from lethe.subjects.found import Located, Person
 from lethe.workspace import Workspace
 
 USERS = "users"

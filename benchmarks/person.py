@@ -24,8 +24,10 @@ from benchmarks.people import A_PERSON, FLOOD, PEOPLE, USERS, build, person, wor
 from benchmarks.person_child import in_child
 from benchmarks.score import Row, at_least, at_most
 from benchmarks.world import Ground
-from lethe.subjects.locating import AT_ONCE, Asked, Finder, Located, params, reading, rows_of_store
+from lethe.subjects.found import Located
+from lethe.subjects.locating import Finder, rows_of_store
 from lethe.subjects.rows import Reader, rows_read
+from lethe.subjects.statements import AT_ONCE, Asked, params, reading
 from lethe.workspace import Workspace
 
 TURNS, WARM, MANY = 60, 10, 1_000

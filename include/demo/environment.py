@@ -117,7 +117,7 @@ def _alerts(home: Home) -> list[str]:
 
 def _lethe(home: Home) -> dict[str, str]:
     return {
-        "PYTHONPATH": str(PROJECT / "include"),
+        "PYTHONPATH": f"{PROJECT / 'include'}{os.pathsep}{PROJECT / 'config'}",
         "LETHE_DEMO_HOME": str(home.folder),
         "LETHE_DIGEST_KEY": home.secret("lethe.digest-key", lambda: secrets.token_hex(32)),
         "LETHE_REQUEST_KEY": home.secret("lethe.request-key", lambda: secrets.token_hex(32)),

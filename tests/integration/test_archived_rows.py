@@ -26,10 +26,10 @@ from lethe.errors import ArchiveDiffers, BundleDiffers, LetheError, ReadingRefus
 from lethe.stores.s3.listing import everything
 from lethe.subjects.archived_rows import _masked, _secrets, archived_sections
 from lethe.subjects.exporting import export_request
-from lethe.subjects.found import Origin, Row, Section
+from lethe.subjects.found import Located, Origin, Row, Section
 from lethe.subjects.identifiers import identifier
 from lethe.subjects.judging import ARCHIVED, judge_request
-from lethe.subjects.locating import Finder, Located
+from lethe.subjects.locating import Finder
 from lethe.workspace import Workspace
 
 LAW = "Code de commerce L123-22"

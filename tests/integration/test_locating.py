@@ -19,7 +19,8 @@ from lethe.errors import AmbiguousPerson, Drifted, IdentifierRefused, LetheError
 from lethe.subjects.found import Row
 from lethe.subjects.identifiers import Identifier, identifier
 from lethe.subjects.indexes import slow_steps
-from lethe.subjects.locating import AT_ONCE, Finder, params, reading
+from lethe.subjects.locating import Finder
+from lethe.subjects.statements import AT_ONCE, params, reading
 from lethe.workspace import Workspace
 
 AT = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)

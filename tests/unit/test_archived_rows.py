@@ -9,7 +9,7 @@ import pyarrow as pa
 from lethe.archive.model import PERSONS
 from lethe.catalog.model import Table
 from lethe.subjects.archived_rows import _into, _masked, _secrets
-from lethe.subjects.locating import Located
+from lethe.subjects.found import Located
 
 ENTRY = Table.model_validate(
     {

@@ -19,9 +19,9 @@ from lethe.errors import Uncountable
 from lethe.policy.model import Role
 from lethe.stores.postgres.person import EMAIL, SECRET
 from lethe.subjects.archived_values import as_json
-from lethe.subjects.found import Field, Origin, Row, Section
+from lethe.subjects.found import Field, Located, Origin, Row, Section
 from lethe.subjects.identifiers import is_address_of
-from lethe.subjects.locating import Located, addressed_datasets, archive_names, archived
+from lethe.subjects.in_archive import addressed_datasets, archive_names, archived
 from lethe.workspace import Workspace
 
 _DAY = timedelta(days=1)

@@ -35,8 +35,8 @@ from lethe.stores.s3.named import delete_named
 from lethe.stores.s3.upload import Upload, Uploaded
 from lethe.subjects.bundle import About, write_bundle
 from lethe.subjects.bundle.writing import LIMIT
-from lethe.subjects.found import FileRef
-from lethe.subjects.locating import Finder, Located
+from lethe.subjects.found import FileRef, Located
+from lethe.subjects.locating import Finder
 from lethe.subjects.opening import identifiers_of
 from lethe.subjects.places import BUNDLES, Place, place
 from lethe.subjects.requests import move_on

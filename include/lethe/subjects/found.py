@@ -113,3 +113,35 @@ class Slow:
     dataset: str
     columns: tuple[str, ...]
     rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """Who the person is, and how many rows they have where. `emails` are normal forms, `addresses` what stores are asked by; `left_out`:
+    persons with the same address who are not meant, because the request names accounts (`others`). `own`: addresses of the accounts that it
+    names, by which nothing is searched: who has proved an account has not proved the address that was typed into it."""
+
+    persons: tuple[Person, ...]
+    emails: tuple[str, ...] = field(repr=False)
+    addresses: tuple[str, ...] = field(repr=False)
+    counted: tuple[Counted, ...]
+    forwards: tuple[Forward, ...]
+    archive_objects: int
+    left_out: int
+    slow: tuple[Slow, ...] = ()
+    tenant: str | None = field(default=None, repr=False)
+    own: tuple[str, ...] = field(default=(), repr=False)
+    others: tuple[Person, ...] = field(default=(), repr=False)
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The addresses by which it is told whom columns are about: those of the request, and those of the accounts that it names."""
+        return frozenset({*self.emails, *self.own})
+
+    @property
+    def keys(self) -> dict[str, list[str]]:
+        """The keys of the persons by dataset."""
+        found: dict[str, list[str]] = {}
+        for each in self.persons:
+            found.setdefault(each.dataset, []).append(each.key)
+        return found

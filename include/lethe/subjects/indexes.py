@@ -9,7 +9,7 @@ from typing import Any
 from lethe.stores.postgres.person import ADDRESSES
 from lethe.stores.postgres.person_keys import keys_param, left_param
 from lethe.subjects.found import Slow
-from lethe.subjects.locating import Asked, Compiled, reading
+from lethe.subjects.statements import Asked, Compiled, reading
 from lethe.workspace import Workspace
 
 LARGE = 10_000

@@ -23,7 +23,9 @@ from lethe.stores.s3.client import answering
 from lethe.stores.s3.reader import open_object
 from lethe.subjects.bundle.verify import contents, problems
 from lethe.subjects.exporting import delete_parts
-from lethe.subjects.locating import Finder, Located, addressed_datasets, archive_names
+from lethe.subjects.found import Located
+from lethe.subjects.in_archive import addressed_datasets, archive_names
+from lethe.subjects.locating import Finder
 from lethe.subjects.opening import identifiers_of
 from lethe.subjects.places import BUNDLES, Place, place
 from lethe.verify.archived_person import archived_rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from sqlalchemy import Connection
@@ -15,12 +15,9 @@ from lethe.errors import LetheError, MissingFile, Uncountable, Unreachable
 from lethe.stores.postgres.person import EMAIL, SHARED, PersonTable
 from lethe.stores.s3.client import answering
 from lethe.stores.s3.listing import folder
-from lethe.subjects.found import FileRef, Row
+from lethe.subjects.found import FileRef, Located, Row
 from lethe.subjects.identifiers import is_address_of
 from lethe.workspace import Workspace
-
-if TYPE_CHECKING:
-    from lethe.subjects.locating import Located
 
 _BATCH = 2_000  # rows of a fetch: memory does not grow with the person
 

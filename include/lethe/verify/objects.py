@@ -147,7 +147,7 @@ def _client(connection: Connection) -> S3Client:
     config = Config(s3={"addressing_style": "path" if endpoint else "auto"}, retries={"mode": "standard"})
     try:
         with _MAKING:
-            return _session().client(
+            made: S3Client = _session().client(
                 "s3",
                 endpoint_url=endpoint,
                 config=config,
@@ -155,6 +155,7 @@ def _client(connection: Connection) -> S3Client:
                 aws_secret_access_key=connection.password or None,
                 region_name=connection.extra.get("region_name") or "us-east-1",
             )
+            return made
     except ValueError:
         raise bad_endpoint(connection, "endpoint_url or region_name") from None
 
