@@ -147,13 +147,14 @@ def house_of(control: ControlDatabase, patch: pytest.MonkeyPatch, *stores: Store
     source = Connection(
         id="source", kind="postgres", host="127.0.0.1", port=parts.port, login=parts.username or "", database=parts.path[1:]
     )
+    shelf = Connection(id="shelf", kind="aws", login="k", password="s", extra={"endpoint_url": "http://127.0.0.1:1"})
     patch.setenv("LETHE_DIGEST_KEY", DIGEST_KEY.hex())
     shipped = Workspace.open(lambda _: source)
     workspace = Workspace(
         folder=Path("/nowhere"),
         policies=shipped.policies,
         catalog=Catalog(purposes={"p": "why"}, stores=stores),
-        connections=lambda _: source,
+        connections=lambda name: shelf if name == "shelf" else source,
     )
     yield House(finder=Finder(workspace), url=url)
     workspace.close()

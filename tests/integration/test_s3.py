@@ -314,6 +314,11 @@ def test_plain_http_to_another_machine_is_refused() -> None:
         s3.client(Connection(id="spotrak_s3", kind="aws", extra={"endpoint_url": "http://objects.example.com"}))
 
 
+def test_a_key_without_its_secret_is_refused_by_name() -> None:
+    with pytest.raises(Unreachable, match="'spotrak_s3' has one of login and password"):
+        s3.client(Connection(id="spotrak_s3", kind="aws", login="k", extra={"endpoint_url": "http://127.0.0.1:1"}))
+
+
 def test_a_clock_that_names_no_day_is_refused(bucket: Bucket) -> None:
     bucket.put("nginx/2025/01/01/a")
     for text in ("nginx/%d/", "nginx/%Y/%j/", "nginx/%Y/%Y/", "nginx/"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, PaginationError
+from botocore.exceptions import BotoCoreError, ClientError, PaginationError, PartialCredentialsError
 
 from lethe.connections import Connection, bad_endpoint, require_https
 from lethe.errors import Uncountable, Unreachable
@@ -28,7 +28,7 @@ def client(connection: Connection, *, patient: bool = True, links: bool = False)
 
     Asks nothing of the store yet. Not `patient` is for a caller whose rows stay locked meanwhile: a silent store is given up within half
     a minute. `links` is for one that signs links, by version 4: behind an endpoint boto3 chooses an older one by itself. Raises Unreachable
-    when the endpoint is no URL or leaves this machine without TLS.
+    when the endpoint is no URL or leaves this machine without TLS, or a key has no secret.
     """
     endpoint = connection.extra.get("endpoint_url") or None
     require_https(connection, endpoint)
@@ -54,6 +54,11 @@ def client(connection: Connection, *, patient: bool = True, links: bool = False)
             )
     except ValueError:  # boto's for both
         raise bad_endpoint(connection, "endpoint_url or region_name") from None
+    except PartialCredentialsError:
+        raise Unreachable(
+            f"Connection {connection.id!r} has one of login and password, which are an access key and its secret.",
+            fix="Set both, or neither.",
+        ) from None
 
 
 @cache
