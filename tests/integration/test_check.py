@@ -151,11 +151,11 @@ def test_a_company_without_a_register_of_processors_is_not_clean(tmp_path: Path)
     with Workspace.open(none, tmp_path / "shop") as workspace:
         whole = check(workspace, on=ON)
         assert not {f.kind for f in whole.findings} & REGISTER_KINDS and whole.ends_soon == ()
-        ending = check(workspace, on=date(2027, 12, 1))
+        ending = check(workspace, on=date(2034, 12, 1))
         assert [(e.id, e.days_left) for e in ending.ends_soon] == [("rivage", 30)] and not {
             f.kind for f in ending.findings
         } & REGISTER_KINDS
-        register.write_text(register.read_text().replace("in_force_to: 2027-12-31", "in_force_to: 2026-11-23"))
+        register.write_text(register.read_text().replace("in_force_to: 2034-12-31", "in_force_to: 2026-11-23"))
         over = check(workspace, on=ON)
         assert [(f.kind, f.where) for f in over.findings if f.kind in REGISTER_KINDS] == [("agreement over", "processors.yaml rivage")]
         register.unlink()

@@ -24,12 +24,12 @@ def test_the_entries_of_a_day_are_printed() -> None:
 
 
 def test_what_ends_soon_is_said() -> None:
-    assert "The agreement SPK-RIV-2025-01 with Rivage Hébergement SAS ends on 2027-12-31, in 31 days." in run("--as-of", "2027-11-30")
+    assert "The agreement SPK-RIV-2025-01 with Rivage Hébergement SAS ends on 2034-12-31, in 31 days." in run("--as-of", "2034-11-30")
 
 
 def test_json_is_one_object_with_every_field() -> None:
-    said = json.loads(run("--as-of", "2027-11-30", "--json"))
-    assert set(said) == {"as_of", "entries", "ends_soon"} and said["as_of"] == "2027-11-30"
+    said = json.loads(run("--as-of", "2034-11-30", "--json"))
+    assert set(said) == {"as_of", "entries", "ends_soon"} and said["as_of"] == "2034-11-30"
     rivage = next(e for e in said["entries"] if e["id"] == "rivage")
     assert rivage["version"]["agreement"]["reference"] == "SPK-RIV-2025-01" and [e["id"] for e in said["ends_soon"]] == ["rivage"]
 
