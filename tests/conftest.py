@@ -22,13 +22,13 @@ GROUPS = {
     "dags/test_scheduler.py": "airflow",
     "dags/test_archive_expiry.py": "airflow",
     "dags/test_legal_hold.py": "airflow",
-    "dags/test_request_intake.py": "airflow of requests",
-    "dags/test_subject_export.py": "airflow of requests",
+    "dags/test_request_intake.py": "airflow",
+    "dags/test_subject_export.py": "airflow",
 }
 """Files of tests that share a running Airflow: it takes most of a minute to start. Every other file is a group of its own."""
 
 FIRST = (
-    "airflow of requests", "airflow", "faults/test_expiry_faults.py",
+    "airflow", "faults/test_expiry_faults.py",
     "faults/test_archive_faults.py", "integration/test_canary.py", "faults/test_object_faults.py", "faults/test_export_faults.py",
     "faults/test_purge_faults.py", "integration/test_exporting.py",
 )  # fmt: skip
