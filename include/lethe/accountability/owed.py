@@ -167,7 +167,8 @@ def _missed(found: Sequence[Owed], *, today: date, untold: LetheError | None) ->
 
 def _named(each: Owed, today: date) -> str:
     late = (today - each.reply_on).days
-    text = f"{each.request} ({each.kind}, {each.state}): reply due {each.reply_on}, {'today' if not late else f'{late} day{"" if late == 1 else "s"} ago'}"
+    since = "today" if not late else f"{late} {'day' if late == 1 else 'days'} ago"
+    text = f"{each.request} ({each.kind}, {each.state}): reply due {each.reply_on}, {since}"
     if each.legal is None or each.legal_stage is LegalStage.FINE:
         return text
     return f"{text}, by law {'was due' if each.legal_stage is LegalStage.OVER else 'by'} {each.legal.rolled}"
