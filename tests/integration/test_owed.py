@@ -25,6 +25,8 @@ from lethe.control.tables import request_answers
 from lethe.deadlines import Due
 from lethe.errors import DeadlineMissed, DeadlineUnknown, LetheError, NotInForce, ProofNotNeeded, RequestRefused
 from lethe.evidence.ledger import records
+from lethe.policy.period import Period
+from lethe.policy.terms import Terms
 from lethe.subjects.extending import extend
 from lethe.subjects.identifiers import identifier
 from lethe.subjects.proofs import store_proof
@@ -206,6 +208,14 @@ def test_of_the_law_s_deadline_somebody_is_told_too_and_of_the_extended_one_agai
     assert [each.request for each in desk.told] == [request, request]
     assert "by law was due 2027-02-09" in str(missed.value) and f"{instruction} (tenant_instruction" in str(missed.value)
     assert desk.evidence()[-1]["legal"] == {"over": 1}
+
+
+def test_a_deadline_of_the_law_that_is_over_is_red_also_where_a_reply_is_promised_later(desk: Desk) -> None:
+    request = desk.ask(terms=Terms(reply=Period("P40BD")))
+    assert desk.owed("2026-12-09T23:59:59+01:00")[request].stage is Stage.WARN
+    with pytest.raises(DeadlineMissed, match=r"reply due 2027-01-07, in 28 days, by law was due 2026-12-09"):
+        desk.check("2026-12-10T00:05:00+01:00")
+    assert desk.evidence()[-1]["red"] == [request]
 
 
 def test_what_nobody_could_be_told_of_is_on_record_and_told_by_the_next_check(desk: Desk) -> None:
