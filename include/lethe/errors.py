@@ -190,3 +190,7 @@ class AmbiguousPerson(LetheError):
 
 class MissingFile(LetheError):
     """A person's file is not where its row says: without it nothing is complete."""
+
+
+class BeforeRegister(LetheError):
+    """The register of processors says nothing of that day: an empty list would claim that nobody received data."""
