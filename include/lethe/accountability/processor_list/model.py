@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 
-from lethe.catalog.disclosure import Bilingual, Disclosure
+from lethe.catalog.disclosure import Disclosure
 from lethe.catalog.model import Catalog
 from lethe.frozen import Frozen, digest
-from lethe.policy.model import PolicyVersion
+from lethe.policy.model import Bilingual, PolicyVersion
 from lethe.processors.countries import country_name
 from lethe.processors.history import Change, changes
 from lethe.processors.history import as_of as in_force_on

@@ -120,8 +120,8 @@ def said(content: Content, field: str, value: Any, language: str) -> list[str]:
         case "locations":
             return [_place(content, place, language) for place in value]
         case "agreement":
-            last = f" → {day_of(value['in_force_to'], language)}" if value["in_force_to"] else ""
-            return [value["reference"], f"{day_of(value['in_force_from'], language)}{last}"]
+            first, last = (value[name] and day_of(value[name], language) for name in ("in_force_from", "in_force_to"))
+            return [value["reference"], f"{first} → {last}" if last else label("open_ended", language, day=first)]
         case "audit_notes":
             return [f"{day_of(n['on'], language)}{' : ' if language == 'fr' else ': '}{n['note']}" for n in value]
         case "begun" | "active_from" | "active_to":

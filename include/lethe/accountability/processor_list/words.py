@@ -84,7 +84,7 @@ LABELS: _Words = {
     "p_register": ("Registre", "Register"),
     "where": ("Où", "Where"),
     "other_language": ("English", "Français"),
-    "none": ("aucun", "none"),
+    "open_ended": ("depuis le {day}, sans terme", "from {day}, open-ended"),
     "outside": ("hors EEE", "outside the EEA"),
 }
 
