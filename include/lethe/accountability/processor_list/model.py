@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 
 from lethe.catalog.disclosure import Disclosure
 from lethe.catalog.model import Catalog
 from lethe.frozen import Frozen, digest
 from lethe.policy.model import Bilingual, PolicyVersion
+from lethe.processors.agreements import EndingAgreement, agreements_ending
+from lethe.processors.chain import links
 from lethe.processors.countries import country_name
 from lethe.processors.history import Change, changes
 from lethe.processors.history import as_of as in_force_on
 from lethe.processors.model import InForce, Processor, ProcessorKind, ProcessorRole, ProcessorVersion, Recipient, RecipientVersion, Register
 from lethe.subjects.bundle.categories import category_words
-
-
-class Ending(Frozen):
-    """An agreement of an entry in force that is over soon, with nothing behind it. `last_day` still counts."""
-
-    id: str
-    reference: str
-    last_day: date
-    days: int
 
 
 class Words(Frozen):
@@ -61,7 +54,7 @@ class ProcessorList(Frozen):
     entries: tuple[InForce, ...]
     begun: dict[str, date]
     changed: tuple[Change, ...]
-    ending: tuple[Ending, ...]
+    ending: tuple[EndingAgreement, ...]
     words: Words
     inputs: Inputs
 
@@ -102,7 +95,7 @@ def list_of(
         entries=entries,
         begun={e.id: _begun(e, as_of) for e in register.entries if any(v.active_on(as_of) for v in e.versions)},
         changed=changed,
-        ending=_ending(register, entries, as_of),
+        ending=agreements_ending(register, as_of),
         words=_words(register, catalog, disclosure, as_of, entries, changed),
         inputs=Inputs(
             policy_version=policy.version,
@@ -115,10 +108,12 @@ def list_of(
     )
 
 
-def chain(entries: Iterable[InForce]) -> dict[str, tuple[str, ...]]:
+def chain(entries: Sequence[InForce]) -> dict[str, tuple[str, ...]]:
     """By processor in force, those in force that it passes data on to, in the order of the file."""
-    processors = {e.id: e.version.sub_processors for e in entries if isinstance(e.version, ProcessorVersion)}
-    return {i: tuple(s for s in subs if s in processors) for i, subs in processors.items()}
+    behind: dict[str, list[str]] = {e.id: [] for e in entries if e.type == "processor"}
+    for link in links(entries):
+        behind[link.above].append(link.below)
+    return {above: tuple(below) for above, below in behind.items()}
 
 
 def first_in_chain(entries: Iterable[InForce]) -> tuple[str, ...]:
@@ -141,28 +136,6 @@ def _in_order(entries: tuple[InForce, ...]) -> tuple[InForce, ...]:
             found[entry] = known[entry]
             waiting += reversed(behind[entry])
     return (*found.values(), *(e for e in entries if e.type == "recipient"))
-
-
-def _ending(register: Register, entries: tuple[InForce, ...], day: date) -> tuple[Ending, ...]:
-    """Agreements whose last day comes within the register's `warn_before_end`, where none is behind them."""
-    until = register.warn_before_end.after(day)
-    found = []
-    for entry in entries:
-        agreement = entry.version.agreement if isinstance(entry.version, ProcessorVersion) else None
-        last = agreement.in_force_to if agreement else None
-        if agreement is None or last is None or not day <= last <= until or _goes_on(register, entry.id, last):
-            continue
-        found.append(Ending(id=entry.id, reference=agreement.reference, last_day=last, days=(last - day).days))
-    return tuple(sorted(found, key=lambda e: (e.last_day, e.id)))
-
-
-def _goes_on(register: Register, entry_id: str, last: date) -> bool:
-    """On the day after `last`, is the entry gone, or is another agreement of it in force?"""
-    if last == date.max:
-        return True
-    following = last + timedelta(days=1)
-    versions = [v for p in register.processors if p.id == entry_id for v in p.versions if v.active_on(following)]
-    return all(v.agreement is not None and v.agreement.covers(following) for v in versions)
 
 
 def _versions(changed: Iterable[Change]) -> list[ProcessorVersion | RecipientVersion]:

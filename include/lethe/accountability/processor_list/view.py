@@ -57,9 +57,9 @@ def view(content: Content, language: str) -> dict[str, Any]:
         "changes": [_change(content, c, language) for c in content["changes"]],
         "ending": [
             [
-                content["words"]["names"].get(e["id"], e["id"]),
+                e["legal_name"],
                 e["reference"],
-                label("ending_days", language, day=day_of(e["last_day"], language), days=e["days"]),
+                label("ending_days", language, day=day_of(e["last_day"], language), days=e["days_left"]),
             ]
             for e in content.get("agreements_ending", ())
         ],
