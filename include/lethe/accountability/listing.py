@@ -71,9 +71,7 @@ def draft(workspace: Workspace, *, as_of: date | None = None, since: date | None
     return Drafted(listed=listed, sources=sources, findings=tuple(findings))
 
 
-def make_list(
-    workspace: Workspace, *, as_of: date | None = None, since: date | None = None, at: datetime | None = None, run: str | None = None
-) -> dict[str, Any]:
+def make_list(workspace: Workspace, *, as_of: date | None = None, since: date | None = None, at: datetime | None = None) -> dict[str, Any]:
     """Makes every file, stores them under `processors/<as_of>/<id>/` of the bucket of `lethe_s3` (and in LETHE_REPORTS_DIR), reads them back,
     has them checked, and records it; ids, counts, keys and digests.
 
@@ -87,7 +85,7 @@ def make_list(
         back = _store(workspace, _folder(drafted.listed), files)
     except LetheError as error:
         with workspace.control.begin() as control:
-            append(control, FAILED, {"as_of": as_of.isoformat() if as_of else None, "problem": type(error).__name__}, run=run, at=at)
+            append(control, FAILED, {"as_of": as_of.isoformat() if as_of else None, "problem": type(error).__name__}, run=FOLDER, at=at)
         raise
     listed = drafted.listed
     told = {name: found for name, found in back.items() if not name.startswith("internal/record.")}
@@ -108,7 +106,7 @@ def make_list(
         "checks": [{"check": c.name, "status": c.status} | ({"detail": c.detail} if c.detail else {}) for c in checks],
     }
     with workspace.control.begin() as control:
-        append(control, LISTED, body, run=run, at=at)
+        append(control, LISTED, body, run=f"{FOLDER}:{listed.as_of}", at=at)
     with workspace.control.connect() as control:
         keep_head(control, S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), workspace.bucket(settings.EVIDENCE_BUCKET)), FOLDER)
     _publish(_folder(listed), files)
