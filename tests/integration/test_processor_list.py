@@ -350,7 +350,7 @@ def test_the_command_answers_by_mail_or_prints_letter_and_files(house: House, tm
     assert {f.name for f in folder.iterdir()} == {"letter.txt"} | {f"processors-2026-11-28.{k}" for k in ("pdf", "csv", "json")}
     assert hashlib.sha256((folder / "processors-2026-11-28.pdf").read_bytes()).hexdigest() in (folder / "letter.txt").read_text()
     settled = run(app, ["request", "answered", by_letter, "--kind", "processor_list", "--sent", "--by", "a.martin"])
-    assert settled.exit_code == 0
+    assert settled.exit_code == 0 and house.state(by_letter) is RequestState.ANSWERED
     with house.control.runtime.connect() as connection:
         assert [(a.kind.value, a.state.value) for a in answers_of(connection, by_letter)] == [("processor_list", "sent")]
     access = opened(house.control)
