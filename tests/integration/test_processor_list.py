@@ -230,7 +230,6 @@ def test_a_store_that_is_away_or_keeps_something_else_is_found(house: House, mon
 
         with patched.object(Workspace, "s3", lambda *_: Altering()), pytest.raises(UntrueList, match=READ_BACK):
             make_list(workspace, at=AT)
-    house.client.delete_objects  # noqa: B018 - the bucket stays; another one is named
     monkeypatch.setenv(
         "AIRFLOW_CONN_LETHE_S3",
         json.dumps(
