@@ -24,6 +24,7 @@ GROUPS = {
     "dags/test_legal_hold.py": "airflow",
     "dags/test_request_intake.py": "airflow",
     "dags/test_subject_export.py": "airflow",
+    "dags/test_processor_list.py": "airflow",
 }
 """Files of tests that share a running Airflow: it takes most of a minute to start. Every other file is a group of its own."""
 

@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from lethe.catalog.disclosure import Bilingual
 from lethe.frozen import Frozen
-from lethe.policy.model import Id
+from lethe.policy.model import Bilingual, Id
 from lethe.policy.period import CalendarPeriod
 from lethe.processors.countries import EEA, Country
 from lethe.processors.shown import SHOWN
