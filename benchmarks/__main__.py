@@ -14,6 +14,7 @@ import typer
 from benchmarks import (
     airflow_share,
     archive,
+    attachment,
     completeness,
     expiry,
     partitions,
@@ -38,6 +39,7 @@ MEASURES: dict[str, Callable[[Ground], list[Row]]] = {
     "archive": archive.measure,
     "expiry": expiry.measure,
     "person": person.measure,
+    "attachment": attachment.measure,
     "processors": processors.measure,
     "request": request_run.measure,
     "airflow": airflow_share.measure,
