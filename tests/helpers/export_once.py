@@ -10,6 +10,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 from unittest.mock import patch
 
+import great_expectations  # noqa: F401 - imported by the check, seconds in each process that did not fork from here
+
 from helpers.exporting import AT
 from helpers.forking import forked
 from lethe.subjects.answering import answer_request
