@@ -69,7 +69,7 @@ def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
         "archive": {
             "objects": archive.objects,
             "rows": archive.rows,
-            "findings": [{"kind": f.kind, "dataset": f.dataset, "object": f.object} for f in archive.findings],
+            "findings": [{"kind": f.kind, "dataset": f.dataset, "object": f.object, "wrong": f.wrong} for f in archive.findings],
         },
     }
     with workspace.control.begin() as control:

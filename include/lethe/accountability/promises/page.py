@@ -1,0 +1,4 @@
+"""The page."""
+from lethe.accountability.promises.model import PromiseReport
+def page(report: PromiseReport) -> str:
+    return ""
