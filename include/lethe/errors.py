@@ -198,3 +198,7 @@ class PromiseBroken(LetheError):
 
 class AttestationRefused(LetheError):
     """Nobody vouches for that, or not for so long: it would look attested and would not be."""
+
+
+class BeforeRegister(LetheError):
+    """The register of processors says nothing of that day: an empty list would claim that nobody received data."""
