@@ -11,7 +11,7 @@ from functools import cached_property
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from lethe.accountability.attesting import attestations
+from lethe.accountability.promises.attesting import attestations
 from lethe.accountability.promises import judges
 from lethe.accountability.promises.checks import CHECKS
 from lethe.accountability.promises.look import Look
@@ -62,13 +62,13 @@ class _Eyes:
 
     def see(self, control: Control) -> Seen:
         """One control."""
-        return {
+        kinds: Mapping[ControlKind, Callable[[Control], Seen]] = {
             ControlKind.RULE: self._rule,
             ControlKind.DAG: self._dag,
             ControlKind.CHECK: self._check,
             ControlKind.ATTESTATION: self._attestation,
-            ControlKind.UNBUILT: lambda _: Seen(),
-        }[control.kind](control)
+        }
+        return kinds[control.kind](control) if control.kind in kinds else Seen()
 
     @cached_property
     def _carried(self) -> Mapping[str, Carried]:
@@ -94,7 +94,7 @@ class _Eyes:
     def _dag(self, control: Control) -> Seen:
         if absent := self.look.no_dag(control.name):
             return Seen(absent=absent)
-        if control.evidence not in EVIDENCE:
+        if control.evidence is None or control.evidence not in EVIDENCE:
             return Seen(absent=f"There is no kind of evidence {control.evidence}.")
         record, faults = self._left(control.evidence)
         return Seen() if record is None else Seen(evidence=evidence_of(record), faults=faults)
