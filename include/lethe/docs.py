@@ -20,7 +20,7 @@ _POLICY_HEAD = """# The policy files
 
 A company is a folder of `include/policies/`. Each version of its policy is a folder named by its first day, such as `2026-05-01/`,
 with `policy.txt` (the published text, byte for byte) and the three files below. An unknown key is an error, so is a duplicate one.
-Periods are ISO 8601: `P12M`, `P5Y`, `P30D`, in calendar days. For completion in an editor, begin a file with
+Periods are ISO 8601: `P12M`, `P5Y`, `P30D`, in calendar days; a reply may count business days, `P5BD`. For completion in an editor, begin a file with
 `# yaml-language-server: $schema=<path to docs/schemas/rules.json>`. `lethe check` compares all of it with the text and the catalog.
 """
 _CATALOG_HEAD = """# The catalog files

@@ -132,6 +132,10 @@ class DeadlineUnknown(LetheError):
     """A day or instant cannot be counted to: the calendar does not know the year, or there is no local day to count from."""
 
 
+class DeadlineMissed(LetheError):
+    """Replies are due and not given: no report may say that people are answered in time."""
+
+
 class IdentifierRefused(LetheError):
     """What was given as an address or account key names nobody. The text never repeats it."""
 
@@ -141,7 +145,7 @@ class RequestRefused(LetheError):
 
 
 class ProofNotNeeded(RequestRefused):
-    """A proof of identity came after the decision: keeping it would keep what the policy says is gone."""
+    """A proof of identity came after the decision, or to a question: keeping it would keep what the policy says is gone."""
 
 
 class IntakeRefused(LetheError):

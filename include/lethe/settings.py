@@ -76,11 +76,6 @@ def identity_deciders() -> tuple[str, ...]:
     return tuple(name.strip() for name in os.environ.get("LETHE_IDENTITY_DECIDERS", "").split(",") if name.strip())
 
 
-def alsace_moselle() -> bool:
-    """Whether Good Friday and 26 December are holidays here: `LETHE_ALSACE_MOSELLE`, no unless it says yes. Raises UnknownName."""
-    return _yes("LETHE_ALSACE_MOSELLE", default="no")
-
-
 def _yes(variable: str, *, default: str) -> bool:
     said = os.environ.get(variable) or default
     if said not in {"yes", "no"}:

@@ -12,6 +12,7 @@ from lethe.cli.archive import archive
 from lethe.cli.bundle import bundle
 from lethe.cli.check import check
 from lethe.cli.docs import docs
+from lethe.cli.due import due
 from lethe.cli.hold import hold
 from lethe.cli.locate import locate
 from lethe.cli.output import Commands
@@ -38,6 +39,7 @@ app.add_typer(archive, name="archive")
 app.add_typer(request, name="request")
 app.add_typer(bundle, name="bundle")
 app.add_typer(policy, name="policy")
+app.command()(due)
 app.command()(locate)
 app.command()(verify)
 app.command(hidden=True)(docs)

@@ -9,16 +9,14 @@ import getpass
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from lethe.cli.output import AsJson, instant, print_json, print_table, say
 from lethe.cli.request_end import close, destroy_keys, extend
 from lethe.cli.request_files import intake, proof
-
-if TYPE_CHECKING:
-    from lethe.control.requests import Request
+from lethe.cli.request_list import answered_by_hand, print_requests
 
 LARGEST = 64 * 1024
 """Bytes of a file of identifiers, or of words of an answer."""
@@ -28,7 +26,7 @@ _Id = Annotated[str, typer.Argument(metavar="ID", help="The request's id, such a
 _By = Annotated[str | None, typer.Option("--by", help="Your login; that of this machine when left out.")]
 _Kind = Annotated[
     str,
-    typer.Option("--kind", help="received, proof_wanted, refused, bundle_ready, nothing_held, instruction_ready; answered: forwarded too."),
+    typer.Option("--kind", help="received, proof_wanted, refused, bundle_ready, nothing_held, instruction_ready."),
 ]
 _Number = Annotated[int, typer.Option("--number", help="Which answer of that kind, where there are several.")]
 
@@ -43,7 +41,7 @@ def new(
         str,
         typer.Option(
             help="access, portability, rectification, erasure, restriction, objection, consent_withdrawal, post_mortem, processor_list, "
-            "tenant_instruction."
+            "tenant_instruction, question."
         ),
     ],
     channel: Annotated[str, typer.Option(help="email, form, letter, ticket, tenant.")],
@@ -55,6 +53,7 @@ def new(
 ) -> None:
     """Opens a request, sealed, with its deadlines. Names the open requests of the same person."""
     from lethe import settings
+    from lethe.control.requests import NO_LEGAL_DEADLINE
     from lethe.errors import RequestRefused
     from lethe.instants import now
     from lethe.retention.holding import identities
@@ -65,6 +64,7 @@ def new(
     _refuse_extra(context)
     with Workspace.open() as workspace:
         at = now()
+        policy = workspace.policy(at)
         secret = workspace.connections(settings.CONTROL)
         given = read_identifiers(_read(file), datasets=identities(workspace.catalog), fold_local=settings.fold_local_part())
         with workspace.control.begin() as connection:
@@ -80,14 +80,15 @@ def new(
                 tenant=tenant,
                 received_at=instant(received_at, "--received-at", RequestRefused),
                 at=at,
-                zone=workspace.policy(at).time_zone,
-                alsace_moselle=settings.alsace_moselle(),
+                zone=policy.time_zone,
+                terms=policy.deadlines,
             )
     if as_json:
         print_json({**opened.request.model_dump(mode="json"), "same_person": opened.same_person})
         return
     made = opened.request
-    say(f"Request {made.id} opened: reply by {made.reply_due_on}, by law by {made.legal_due_on}.")
+    law = "" if made.kind in NO_LEGAL_DEADLINE else f", by law by {made.legal_due_on}"
+    say(f"Request {made.id} opened: reply by {made.reply_due_on}{law}.")
     if opened.same_person:
         say(f"Open requests of the same person: {', '.join(opened.same_person)}.")
 
@@ -138,18 +139,9 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="The closed ones too.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Lists the requests, the one due first at the top."""
-    from lethe.control.requests import list_requests
-    from lethe.workspace import Workspace
-
+    """Lists the requests, the one due first at the top, with what is owed: fine, warn or red; by law fine, near or over."""
     _refuse_extra(context)
-    with Workspace.open() as workspace, workspace.control.connect() as connection:
-        found = list_requests(connection, closed=everything)
-    if as_json:
-        print_json({"requests": [r.model_dump(mode="json") for r in found]})
-        return
-    rows = [_row(r) for r in found]
-    print_table("Requests", ("id", "kind", "state", "identity", "received", "reply by", "by law by", "extended to"), rows)
+    print_requests(everything, as_json)
 
 
 @request.command(context_settings=_QUIET)
@@ -227,38 +219,32 @@ def answer(
 def answered(
     context: typer.Context,
     request_id: _Id,
-    kind: _Kind,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="Of an answer of Lethe's, as `show` lists them; none: it was answered otherwise.")
+    ] = None,
     sent: Annotated[bool, typer.Option("--sent", help="It was sent: the mail server has it, or the letter was posted.")] = False,
     send_again: Annotated[bool, typer.Option("--send-again", help="It was not sent, or may be sent twice: the next try sends it.")] = False,
     number: _Number = 1,
     by: _By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Says what became of an answer that is in doubt, was refused, or was printed."""
+    """Says that a question, or a request, was answered by hand; with --kind, what became of an answer in doubt, refused, or printed."""
     from lethe.errors import RequestRefused
     from lethe.instants import now
     from lethe.subjects.answers.by_hand import settle
     from lethe.workspace import Workspace
 
     _refuse_extra(context)
+    if kind is None and not (sent or send_again or number != 1):
+        answered_by_hand(request_id, by, as_json)
+        return
+    if kind is None:
+        raise RequestRefused("It is not said which answer is meant.", fix="Give its --kind, as `lethe request show` lists them.")
     if sent == send_again:
         raise RequestRefused("An answer was sent, or is to be sent again.", fix="Give one of --sent and --send-again.")
     with Workspace.open() as workspace:
         made = settle(workspace.control, request_id, kind, sent=sent, by=by or getpass.getuser(), at=now(), number=number)
     print_json(made) if as_json else say(f"The answer {made.kind} to request {made.request} is {made.state}.")
-
-
-def _row(found: Request) -> tuple[Any, ...]:
-    return (
-        found.id,
-        found.kind,
-        found.state,
-        found.identity,
-        found.received_at,
-        found.reply_due_on,
-        found.legal_due_on,
-        found.extended_to,
-    )
 
 
 def _words(file: Path | None) -> dict[str, Any]:

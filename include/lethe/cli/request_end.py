@@ -26,8 +26,9 @@ def extend(
 
     with Workspace.open() as workspace, workspace.control.begin() as connection:
         at = now()
-        zone = workspace.policy(at).time_zone
-        changed = extend_request(connection, request_id, reason=reason, by=by or getpass.getuser(), at=at, zone=zone)
+        policy = workspace.policy(at)
+        who, zone = by or getpass.getuser(), policy.time_zone
+        changed = extend_request(connection, request_id, reason=reason, by=who, at=at, zone=zone, terms=policy.deadlines)
     print_json(changed) if as_json else say(f"Request {changed.id} is due by law by {changed.extended_to}. Tell the person why, now.")
 
 

@@ -34,6 +34,7 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "requests": "SELECT, INSERT, UPDATE",
         "request_identifiers": "SELECT, INSERT, DELETE",
         "request_decisions": "SELECT, INSERT",
+        "deadline_warnings": "SELECT, INSERT",
         "exports": "SELECT, INSERT, UPDATE",
         "export_parts": "SELECT, INSERT",
         "request_answers": "SELECT, INSERT, UPDATE",

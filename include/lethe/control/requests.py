@@ -17,7 +17,7 @@ OPENING_LOCK = (7211, 3)
 
 
 class RequestKind(StrEnum):
-    """What is asked for."""
+    """What is asked for. A question is a mail to the contact address that exercises no right: it is answered, and that is all."""
 
     ACCESS = "access"
     PORTABILITY = "portability"
@@ -29,6 +29,11 @@ class RequestKind(StrEnum):
     POST_MORTEM = "post_mortem"
     PROCESSOR_LIST = "processor_list"
     TENANT_INSTRUCTION = "tenant_instruction"
+    QUESTION = "question"
+
+
+NO_LEGAL_DEADLINE = frozenset({RequestKind.QUESTION, RequestKind.TENANT_INSTRUCTION})
+"""What Article 12(3) gives no deadline: a question exercises no right, and a tenant instructs by contract."""
 
 
 class RequestChannel(StrEnum):
@@ -81,6 +86,13 @@ LEADS_TO: Mapping[RequestState, frozenset[RequestState]] = {
     _S.CLOSED: frozenset(),
 }
 """Every transition that is allowed. A refusal may close without an answer: there may be no address to answer to."""
+
+QUESTION_LEADS_TO: Mapping[RequestState, frozenset[RequestState]] = {
+    **{state: frozenset() for state in _S},
+    _S.RECEIVED: frozenset({_S.ANSWERED}),
+    _S.ANSWERED: frozenset({_S.CLOSED}),
+}
+"""The short way of a question: nobody has to prove who they are to be answered."""
 
 
 UNDECIDED = frozenset({_S.RECEIVED, _S.WAITING_IDENTITY, _S.MORE_ASKED})

@@ -240,7 +240,7 @@ requests = Table(
         Text,
         CheckConstraint(
             "kind in ('access','portability','rectification','erasure','restriction','objection','consent_withdrawal',"
-            "'post_mortem','processor_list','tenant_instruction')",
+            "'post_mortem','processor_list','tenant_instruction','question')",
         ),
         nullable=False,
     ),
@@ -296,6 +296,14 @@ request_decisions = Table(
         nullable=False,
     ),
     Column("channel", Text, CheckConstraint("channel in ('credentials','airflow')"), nullable=False),
+)
+
+deadline_warnings = Table(
+    "deadline_warnings",
+    metadata,
+    Column("request", Text, ForeignKey(requests.c.id), primary_key=True),
+    Column("deadline", Text, CheckConstraint("deadline in ('reply','legal','extended')"), primary_key=True),
+    Column("told_at", Instant, nullable=False, comment="when whoever answers was told that it is near: once, in the same transaction"),
 )
 
 exports = Table(

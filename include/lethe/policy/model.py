@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 from lethe.frozen import Frozen, digest
 from lethe.policy.controls import Control, ControlKind, FreshFor
 from lethe.policy.period import CalendarPeriod
+from lethe.policy.terms import Terms
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$", max_length=80)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -127,6 +128,7 @@ class PolicyVersion(Frozen):
     text_sha256: Sha256
     backup_window: CalendarPeriod
     guard: Guard
+    deadlines: Terms = Field(default=Terms(), description="Until when people are answered and told.")
     rules: tuple[Rule, ...]
     promises: tuple[Promise, ...]
     fresh_for: FreshFor = Field(default=FreshFor(), description="How old evidence may be, by kind of control.")

@@ -16,7 +16,7 @@ import isodate
 from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic_core import CoreSchema, core_schema
 
-_BUSINESS = re.compile(r"^P(\d+)BD$")
+_BUSINESS = re.compile(r"P([1-9][0-9]*)BD")
 
 
 @total_ordering
@@ -29,12 +29,15 @@ class Period:
         """Parses `text`; ValueError, with what is accepted, for anything else (times of day, fractions, signs)."""
         self.text = text
         self.months = self.days = self.business_days = 0
-        if business := _BUSINESS.match(text):
+        if business := _BUSINESS.fullmatch(text):
             self.business_days = int(business[1])
             return
-        if not re.fullmatch(r"P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?", text):
+        if not re.fullmatch(r"P(?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?", text, re.ASCII):
             raise ValueError(f"{text!r} is not a period: write P12M, P5Y, P30D or P5BD")
-        duration = isodate.parse_duration(text, as_timedelta_if_possible=False)
+        try:
+            duration = isodate.parse_duration(text, as_timedelta_if_possible=False)
+        except OverflowError:
+            raise ValueError(f"{text!r} is longer than any calendar: write P12M, P5Y, P30D or P5BD") from None
         self.months = int(duration.years) * 12 + int(duration.months)
         self.days = duration.tdelta.days
 
@@ -82,7 +85,7 @@ class Period:
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {
             "type": "string",
-            "pattern": r"^P((?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?|\d+BD)$",
+            "pattern": r"^P((?=\d)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?|[1-9]\d*BD)$",
             "description": "ISO 8601: P12M, P5Y, P30D; business days: P5BD",
         }
 

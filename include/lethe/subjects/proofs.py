@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from lethe.control.requests import UNDECIDED, request_of, states_of
+from lethe.control.requests import UNDECIDED, RequestKind, request_of, states_of
 from lethe.errors import ObjectErrors, ProofNotNeeded, RequestRefused
 from lethe.evidence.ledger import append
 from lethe.instants import now
@@ -55,8 +55,8 @@ def store_proof(
 ) -> None:
     """Stores a proof of a request whose identity is not decided. `name`: 32 hex digits, so that a second try replaces the first.
 
-    Raises ProofNotNeeded when it is decided, RequestRefused when the proof is empty or too large, or the store does not encrypt it; UnknownName, Unreachable,
-    and what `ArchiveBucket.put` raises.
+    Raises ProofNotNeeded when it is decided or a question, RequestRefused when the proof is empty or too large, or the store does not encrypt
+    it; UnknownName, Unreachable, and what `ArchiveBucket.put` raises.
     """
     check_login(by)
     name = name or secrets.token_hex(16)
@@ -68,6 +68,8 @@ def store_proof(
         )
     with workspace.control.begin() as connection:
         request = request_of(connection, request_id, lock=True)
+        if request.kind is RequestKind.QUESTION:
+            raise ProofNotNeeded("A question needs no proof of identity.", fix="Delete the file, and answer the question.")
         _refuse_decided(request.state in UNDECIDED)
         where = place(workspace, PROOFS)
         bucket = where.writing()

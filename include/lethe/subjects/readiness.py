@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from lethe.control.requests import UNDECIDED, RequestState, request_of
+from lethe.control.requests import UNDECIDED, RequestKind, RequestState, request_of
 from lethe.subjects.exporting import refuse_other
 from lethe.workspace import Workspace
 
@@ -15,7 +15,8 @@ def undecided(workspace: Workspace, asked: Sequence[str]) -> list[str]:
     with workspace.control.connect() as control:
         found = [request_of(control, each) for each in asked]
     for request in found:
-        if request.state not in UNDECIDED and request.state is not RequestState.ANSWERED:
+        known = request.state not in UNDECIDED and request.state is not RequestState.ANSWERED
+        if known or request.kind is RequestKind.QUESTION:  # a question never waits for an identity
             refuse_other(request)
     return [r.id for r in found if r.state in UNDECIDED]
 

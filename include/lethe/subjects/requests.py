@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from lethe.control.requests import (
     LEADS_TO,
+    QUESTION_LEADS_TO,
     Decision,
     IdentityLevel,
     Language,
@@ -41,9 +42,11 @@ from lethe.errors import RequestRefused
 from lethe.evidence.ledger import append
 from lethe.evidence.record import keyed_digest
 from lethe.instants import now
+from lethe.policy.terms import Terms
 from lethe.subjects.identifiers import Identifier
 from lethe.subjects.vault import new_data_key, seal, unseal, unwrap
 
+_OF_NOBODY = frozenset({RequestKind.TENANT_INSTRUCTION, RequestKind.PROCESSOR_LIST, RequestKind.QUESTION})
 Choice = TypeVar("Choice", bound=StrEnum)
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _TRIES = 5
@@ -83,12 +86,12 @@ def open_request(
     received_at: datetime | None = None,
     at: datetime | None = None,
     zone: str = PARIS,
-    alsace_moselle: bool = False,
+    terms: Terms | None = None,
 ) -> Opened:
     """Opens a request in the caller's transaction. `received_at` is when it came in, `at` (now) when it is written down.
 
-    A list of processors and a tenant's instruction need no identifier. Raises RequestRefused when it is no request, DeadlineUnknown when
-    its deadlines cannot be counted, EvidenceRefused when the digest key is short. No text has an identifier.
+    `terms`: the policy's deadlines. A question, a list of processors and a tenant's instruction need no identifier. Raises RequestRefused when
+    it is no request, DeadlineUnknown when its deadlines cannot be counted, EvidenceRefused when the digest key is short. No text has an identifier.
     """
     at = at or now()
     received_at = received_at or at
@@ -101,7 +104,7 @@ def open_request(
         received_at=received_at,
         at=at,
         zone=zone,
-        alsace_moselle=alsace_moselle,
+        terms=terms,
     )
     check_login(by)
     digests = [bytes.fromhex(keyed_digest(digest_key, i.kind, i.normal)) for i in identifiers]
@@ -149,13 +152,13 @@ def check_request(
     received_at: datetime,
     at: datetime,
     zone: str = PARIS,
-    alsace_moselle: bool = False,
+    terms: Terms | None = None,
 ) -> RequestDue:
     """When a request is due that may be opened so. Stores nothing. Raises RequestRefused, DeadlineUnknown."""
     _choice(RequestChannel, channel, "channel")
     _choice(Language, language, "language")
     _check_whom(_choice(RequestKind, kind, "kind"), tenant, identifiers)
-    due = request_due(received_at, zone=zone, alsace_moselle=alsace_moselle)
+    due = request_due(received_at, zone=zone, terms=terms)
     if received_at > at:
         raise RequestRefused("A request cannot have come in later than now.", fix="Give the instant at which it came in.")
     return due
@@ -270,12 +273,12 @@ def _check_whom(kind: RequestKind, tenant: str | None, identifiers: Sequence[Ide
         raise RequestRefused("A tenant's instruction names its tenant, and no other request does.", fix="Give both or neither.")
     if tenant is not None and not _TENANT.fullmatch(tenant):
         raise RequestRefused("A tenant is named by its key, never by a name or an address.", fix="Give the key, such as 42.")
-    if not identifiers and kind not in {RequestKind.TENANT_INSTRUCTION, RequestKind.PROCESSOR_LIST}:
+    if not identifiers and kind not in _OF_NOBODY:
         raise RequestRefused("A request without an identifier is nobody's.", fix="Give the address or account of the person.")
 
 
 def _check_turn(request: Request, state: RequestState) -> None:
-    allowed = LEADS_TO[request.state]
+    allowed = (QUESTION_LEADS_TO if request.kind is RequestKind.QUESTION else LEADS_TO)[request.state]
     if state not in allowed:
         leads = ", ".join(sorted(allowed)) or "nothing"
         raise RequestRefused(

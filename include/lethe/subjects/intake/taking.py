@@ -113,8 +113,9 @@ class _Run:
         self.opened: list[tuple[str, ...]] = []
         self.digest_key, self.request_key = settings.digest_key(secret), settings.request_key(secret)
         self.datasets = {i for store in workspace.catalog.stores for i in store.identities}
-        self.fold_local, self.alsace_moselle = settings.fold_local_part(), settings.alsace_moselle()
-        self.zone = workspace.policy(at).time_zone
+        self.fold_local = settings.fold_local_part()
+        policy = workspace.policy(at)
+        self.zone, self.terms = policy.time_zone, policy.deadlines
 
     def digest(self, found: Lying) -> bytes:
         """By what a file is remembered."""
@@ -169,7 +170,7 @@ class _Run:
                     received_at=self._received(entry, found),
                     at=self.at,
                     zone=self.zone,
-                    alsace_moselle=self.alsace_moselle,
+                    terms=self.terms,
                 )
             except LetheError as wrong:
                 raise IntakeRefused(wrong.problem, fix=wrong.fix, entry=number) from None
@@ -213,7 +214,7 @@ class _Run:
                 received_at=self._received(entry, found),
                 at=self.at,
                 zone=self.zone,
-                alsace_moselle=self.alsace_moselle,
+                terms=self.terms,
             )
         except RequestRefused as wrong:
             raise IntakeRefused(wrong.problem, fix=wrong.fix, entry=number) from None
