@@ -11,6 +11,8 @@ from lethe.catalog.load import load_catalog
 from lethe.control.requests import Language, RequestKind
 from lethe.policy.load import load_version
 from lethe.policy.model import Role
+from lethe.processors.history import as_of
+from lethe.processors.load import load_register
 from lethe.settings import SHIPPED
 from lethe.subjects.bundle.model import About, FileTold, SectionTold
 from lethe.subjects.found import Field, Origin, Row, Section
@@ -33,6 +35,7 @@ def about(**changes: Any) -> About:
         "request": "R-2026-7K3M9XQ2", "kind": RequestKind.ACCESS, "language": Language.FR,
         "received_at": datetime(2026, 10, 31, 23, 30, tzinfo=UTC), "made_at": datetime(2026, 11, 9, 13, 5, tzinfo=UTC),
         "policy": load_version(SHIPPED / "2026-05-01"), "disclosure": load_disclosure(SHIPPED), "purposes": _CATALOG.purposes,
+        "receivers": as_of(load_register(SHIPPED), date(2026, 11, 9)),
     }  # fmt: skip
     return About(**{**values, **changes})
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lethe import settings
 from lethe.catalog.check import check_catalog
-from lethe.catalog.disclosure import FILE, check_disclosure, load_disclosure, no_disclosure
+from lethe.catalog.disclosure import FILE, Disclosure, check_disclosure, load_disclosure, no_disclosure
 from lethe.catalog.drift import drift
 from lethe.catalog.model import Store
 from lethe.errors import LetheError, Unreachable
@@ -20,6 +20,10 @@ from lethe.frozen import Frozen
 from lethe.policy.check import Known, check_controls, check_text
 from lethe.policy.load import read_text
 from lethe.policy.model import PolicyVersion
+from lethe.processors.agreements import EndingAgreement, agreements_ending
+from lethe.processors.check import check_register, no_register
+from lethe.processors.load import FILE as REGISTER
+from lethe.processors.load import load_register
 from lethe.subjects.places import PROOFS, places
 from lethe.subjects.proofs import left_proofs
 from lethe.workspace import Workspace
@@ -37,12 +41,13 @@ class Unchecked(Frozen):
 
 
 class Checked(Frozen):
-    """What a check found. Only with no finding and nothing left unchecked is it `clean`."""
+    """What a check found. Only with no finding and nothing left unchecked is it `clean`. What `ends_soon` is a warning and no finding."""
 
     policy: str
     stores: tuple[str, ...]
     findings: tuple[CheckFinding, ...]
     unchecked: tuple[Unchecked, ...] = ()
+    ends_soon: tuple[EndingAgreement, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -63,10 +68,15 @@ def check(workspace: Workspace, *, on: date, known: Known | None = None) -> Chec
         found += check_text(version, read_text(workspace.folder / version.version, version))
         found += check_controls(version, known)
     found += check_catalog(workspace.catalog, policy, on=on)
-    if (workspace.folder / FILE).exists():
-        found += check_disclosure(load_disclosure(workspace.folder), workspace.catalog, policy)
+    ends_soon: tuple[EndingAgreement, ...] = ()
+    disclosure = load_disclosure(workspace.folder) if (workspace.folder / FILE).exists() else None
+    found += check_disclosure(disclosure, workspace.catalog, policy) if disclosure is not None else [no_disclosure()]
+    if (workspace.folder / REGISTER).exists():
+        register = load_register(workspace.folder)
+        found += check_register(register, workspace.catalog, disclosure or Disclosure(datasets={}), on=on)
+        ends_soon = agreements_ending(register, on)
     else:
-        found.append(no_disclosure())
+        found.append(no_register())
     unchecked: list[Unchecked] = []
     for store in workspace.catalog.stores:
         try:
@@ -86,6 +96,7 @@ def check(workspace: Workspace, *, on: date, known: Known | None = None) -> Chec
         stores=tuple(s.id for s in workspace.catalog.stores),
         findings=tuple(dict.fromkeys(found)),  # two stores of one account see the same buckets
         unchecked=tuple(unchecked),
+        ends_soon=ends_soon,
     )
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 from lethe.frozen import Frozen
 
 Kind = Literal[
+    "agreement missing",
+    "agreement over",
     "bucket not mapped",
     "category without dataset",
     "category without rule",
@@ -17,12 +19,17 @@ Kind = Literal[
     "control not known",
     "dangling relation",
     "digest of text",
+    "entry without flow",
     "exemption expired",
     "exemption of nothing",
+    "flow not declared",
+    "flow to nobody",
     "guessed category",
     "key is not unique",
     "kind of clock",
+    "loop of sub-processors",
     "name not known",
+    "no register",
     "not disclosed",
     "objects outside prefixes",
     "path leads nowhere",
@@ -32,12 +39,16 @@ Kind = Literal[
     "proof of a decided request",
     "purpose not known",
     "quote not in text",
+    "register begins later",
     "relation not mapped",
     "role differs",
     "sentence not bound",
     "store unknown",
+    "sub-processor unknown",
     "table not in database",
     "table not mapped",
+    "tool without transfer",
+    "transfer without tool",
 ]
 
 

@@ -17,6 +17,7 @@ from lethe.catalog.disclosure import Disclosure
 from lethe.control.requests import RequestKind
 from lethe.policy.model import PolicyVersion
 from lethe.policy.period import Period
+from lethe.processors.model import Location, ProcessorVersion, TransferTool
 from lethe.subjects import bundle
 from lethe.subjects.bundle.categories import category_words, secret
 from lethe.subjects.bundle.cells import LONGEST, cell, shown
@@ -116,12 +117,60 @@ def test_a_page_tells_what_article_15_wants_told() -> None:
         assert said in en, said
 
 
+def test_the_companies_that_received_a_dataset_are_named_with_their_countries() -> None:
+    fr, en = both(account())
+    assert "Rivage Hébergement SAS (France)" in fr and "Vallon Datacentres SA (France) par l’intermédiaire de Rivage" in fr
+    assert "Lagerhof Archivdienste GmbH (Germany) through Vallon Datacentres SA" in en
+    assert (
+        "Pigeonhole Relay Inc. (États-Unis) par l’intermédiaire de Colombe Mail Ltd" in fr
+        and "États-Unis, sur la base des clauses contractuelles types" in fr
+    )
+    assert "United States, under the standard contractual clauses" in en and "Guichet" not in en, "payment does not receive accounts"
+    fr, en = both(logs())
+    assert "Rivage" in fr and "Colombe" not in fr and "Outside of the European Economic Area" not in en
+    assert "Direction générale des Finances publiques (France)" in both(told("billing_invoices", {"id": 1}))[0]
+
+
+def test_nothing_internal_of_a_company_is_on_the_page() -> None:
+    said = about()
+    inside = [str(getattr(e.version, f)) for e in said.receivers for f in ("contact", "breach_contact") if hasattr(e.version, f)]
+    inside += [e.version.agreement.reference for e in said.receivers if isinstance(e.version, ProcessorVersion) and e.version.agreement]
+    inside += [n.note for e in said.receivers for n in e.version.audit_notes]
+    assert len(inside) > 15
+    for page in pages(said, fifteen()).values():
+        assert not [text for text in inside if text in Reader(page).text]
+
+
+def test_without_a_register_the_categories_are_told_alone() -> None:
+    fr, en = both(account(), receivers=())
+    assert "Notre hébergeur" in fr and "Our hosting provider" in en and "Rivage" not in fr + en
+
+
+@pytest.mark.parametrize(
+    ("tool", "fr_said", "en_said"),
+    [
+        ("adequacy", "une décision d’adéquation", "an adequacy decision"), ("scc", "des clauses contractuelles types", "the standard contractual"),
+        ("bcr", "de règles d’entreprise", "binding corporate rules"), ("derogation", "une dérogation", "a derogation"),
+        ("none-needed", "une base que vous pouvez", "a ground that you can ask"),
+    ],
+)  # fmt: skip
+def test_the_tool_of_a_transfer_is_said_in_words(tool: str, fr_said: str, en_said: str) -> None:
+    at = (Location(country="US", tool=TransferTool(tool)),)
+    given = tuple(e.model_copy(update={"version": e.version.model_copy(update={"locations": at})}) for e in about().receivers)
+    fr, en = both(logs(), receivers=given)
+    assert f"États-Unis, sur la base d’{fr_said}" in fr or f"États-Unis, sur la base {fr_said}" in fr or f"États-Unis, sur {fr_said}" in fr
+    assert f"United States, under {en_said}" in en or f"United States, on {en_said}" in en
+
+
 def test_names_that_are_html_are_text() -> None:
     for page in pages(about(), [files(), thread()]).values():
         assert HOSTILE not in page and HOSTILE in Reader(page).text
     named = about(policy=about().policy.model_copy(update={"company": HOSTILE, "authority": HOSTILE}))
     for page in pages(named, [account(email=HOSTILE)]).values():
         assert HOSTILE not in page
+    firms = tuple(e.model_copy(update={"version": e.version.model_copy(update={"legal_name": HOSTILE})}) for e in about().receivers)
+    for page in pages(about(receivers=firms), [account()]).values():
+        assert HOSTILE not in page and HOSTILE in Reader(page).text
 
 
 def test_links_to_files_stay_in_the_bag_and_names_are_shown_as_they_are() -> None:

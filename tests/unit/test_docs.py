@@ -22,7 +22,7 @@ def test_the_shipped_files_pass_the_generated_schemas() -> None:
     files = {"policy": [SHIPPED / "2026-05-01" / "policy.yaml"], "rules": [SHIPPED / "2026-05-01" / "rules.yaml"]}
     files |= {"promises": [SHIPPED / "2026-05-01" / "promises.yaml"], "purposes": [SHIPPED / "catalog" / "purposes.yaml"]}
     files |= {"store": sorted((SHIPPED / "catalog").glob("spotrak_*.yaml"))}
-    files |= {"disclosure": [SHIPPED / "disclosure.yaml"]}
+    files |= {"disclosure": [SHIPPED / "disclosure.yaml"], "processors": [SHIPPED / "processors.yaml"]}
     for schema, paths in files.items():
         validator = Draft202012Validator(json.loads((DOCS / "schemas" / f"{schema}.json").read_text()))
         for path in paths:

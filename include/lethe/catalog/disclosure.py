@@ -7,30 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from lethe.catalog.model import Catalog
 from lethe.catalog.scan import TO_DECIDE
 from lethe.findings import CheckFinding, Kind
 from lethe.frozen import Frozen
-from lethe.policy.model import Id, PolicyVersion, Role
+from lethe.policy.model import Bilingual, Id, PolicyVersion, Role, Words
 from lethe.yamlfile import load
 
 FILE = "disclosure.yaml"
-Text = Annotated[str, StringConstraints(min_length=2)]
-
-
-class Bilingual(Frozen):
-    """The same words in French and in English."""
-
-    fr: Text
-    en: Text
-
-    def of(self, language: str) -> str:
-        """The words in `fr` or `en`."""
-        return self.fr if language == "fr" else self.en
 
 
 class Told(Frozen):
@@ -39,6 +26,9 @@ class Told(Frozen):
     title: Bilingual
     source: Bilingual | None = Field(
         default=None, description="Where its data comes from, as a sentence (Article 15(1)(g)). Company data (role: controller) needs one."
+    )
+    persons: tuple[Id, ...] = Field(
+        default=(), description="Whose data it is: ids of `person_categories` in `processors.yaml`; the record of processing names them."
     )
     recipients: tuple[Id, ...] = Field(default=(), description="Who receives it, by id. Empty: nobody outside the company.")
 
@@ -50,7 +40,7 @@ class Disclosure(Frozen):
         description="Every dataset of the catalog whose data is the company's own, and what tenants store too."
     )
     recipients: dict[Id, Bilingual] = Field(default={}, description="Recipients or categories of them (Article 15(1)(c)).")
-    purposes: dict[Id, Text] = Field(default={}, description="Each purpose in French; the English words are those of `purposes.yaml`.")
+    purposes: dict[Id, Words] = Field(default={}, description="Each purpose in French; the English words are those of `purposes.yaml`.")
     clocks: dict[Id, Bilingual] = Field(
         default={}, description="What a period counts from, as words that fit behind `after`: `the last message`, `le dernier message`."
     )

@@ -23,6 +23,8 @@ def check(as_json: AsJson = False) -> None:
             print_table(f"{len(rows)} findings", ("what", "where", "problem", "what to do"), rows)
         for store in checked.unchecked:
             say(f"{store.store} could not be checked. {store.problem} {store.fix}")
+        for ending in checked.ends_soon:
+            say(f"The agreement with {ending.id} ends on {ending.last_day}, in {ending.days_left} days.")
         if checked.clean:
             say(f"Clean: policy {checked.policy}, stores {', '.join(checked.stores)}.")
     if checked.unchecked:

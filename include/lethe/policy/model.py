@@ -17,6 +17,20 @@ Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([-_][a-z0-9]+)*$", ma
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
+Words = Annotated[str, StringConstraints(min_length=2)]
+
+
+class Bilingual(Frozen):
+    """The same words in French and in English."""
+
+    fr: Words
+    en: Words
+
+    def of(self, language: str) -> str:
+        """The words in `fr` or `en`."""
+        return self.fr if language == "fr" else self.en
+
+
 class Role(StrEnum):
     """Whose data it is (GDPR Article 4): the company's own about people, or what its customers store with it."""
 
@@ -148,6 +162,18 @@ class PolicyVersion(Frozen):
         default=None, min_length=5, description="The authority's postal address, on one line; answers name it."
     )
     authority_page: str | None = Field(default=None, min_length=5, description="The authority's page for complaints; answers name it.")
+    address: str | None = Field(
+        default=None, min_length=5, description="The company's postal address, on one line (GDPR Article 30(1)(a))."
+    )
+    dpo: Bilingual | None = Field(
+        default=None, description="The data protection officer and how to reach them (GDPR Article 30(1)(a)). None: none is declared."
+    )
+    acts_for: Bilingual | None = Field(
+        default=None, description="For whom the company is a processor, as categories of controllers (GDPR Article 30(2)(a))."
+    )
+    measures: tuple[Bilingual, ...] = Field(
+        default=(), description="Technical and organisational security measures, in general terms (GDPR Articles 30(1)(g) and 32)."
+    )
     transfers: tuple[str, ...] = Field(default=(), description="Transfers to third countries, each with its safeguard (GDPR Chapter V).")
 
     @property

@@ -10,11 +10,10 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from lethe.catalog.disclosure import Bilingual
 from lethe.frozen import Frozen
-from lethe.policy.model import Id
+from lethe.policy.model import Bilingual, Id
 from lethe.policy.period import CalendarPeriod
 from lethe.processors.countries import EEA, Country
 from lethe.processors.shown import SHOWN
@@ -43,6 +42,14 @@ def _a_recipient(value: Any) -> Any:
     return value
 
 
+def _some(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("nothing is in it: name at least one")
+    return values
+
+
+# A length in the type itself would be complained of too whenever an item is wrong.
+_SOME = Field(json_schema_extra={"minItems": 1})
 Day = Annotated[date, BeforeValidator(_a_day)]
 Line = Annotated[str, StringConstraints(min_length=2, max_length=300, pattern=r"^[^\x00-\x1f\x7f\u2028\u2029]*$")]
 FideslangKey = Annotated[str, StringConstraints(pattern=r"^user(\.[a-z_]+)*$", max_length=120)]
@@ -118,7 +125,7 @@ class Agreement(Frozen):
 class AuditNote(Frozen):
     """What was found when the company was looked at, on that day."""
 
-    on: Day
+    day: Day
     note: Line
 
 
@@ -133,13 +140,15 @@ class Version(Frozen):
     public_contact: Annotated[Line, SHOWN] = Field(
         description="Where anybody may write to it about data: a page or an address of the firm."
     )
-    purposes: Annotated[tuple[Id, ...], SHOWN] = Field(min_length=1, description="Purposes of the catalog.")
-    data_categories: Annotated[tuple[FideslangKey, ...], SHOWN] = Field(min_length=1, description="Fideslang keys.")
-    person_categories: Annotated[tuple[Id, ...], SHOWN] = Field(min_length=1, description="Ids of the register's `person_categories`.")
+    purposes: Annotated[tuple[Id, ...], AfterValidator(_some), _SOME, SHOWN] = Field(description="Purposes of the catalog.")
+    data_categories: Annotated[tuple[FideslangKey, ...], AfterValidator(_some), _SOME, SHOWN] = Field(description="Fideslang keys.")
+    person_categories: Annotated[tuple[Id, ...], AfterValidator(_some), _SOME, SHOWN] = Field(
+        description="Ids of the register's `person_categories`."
+    )
     datasets: Annotated[tuple[Id, ...], SHOWN] = Field(
         description="What it receives: datasets of the catalog. With its kind each is a flow, which `disclosure.yaml` must name too."
     )
-    locations: Annotated[tuple[Location, ...], SHOWN] = Field(min_length=1)
+    locations: Annotated[tuple[Location, ...], AfterValidator(_some), _SOME, SHOWN]
     guarantees: Annotated[tuple[Bilingual, ...], SHOWN] = Field(
         default=(), description="What it guarantees for the safety of the data (GDPR Articles 28(1) and 32)."
     )
@@ -149,6 +158,11 @@ class Version(Frozen):
     def active_on(self, day: date) -> bool:
         """Is this what is true on that day?"""
         return self.active_from <= day and (self.active_to is None or day <= self.active_to)
+
+    @property
+    def seat_in_eea(self) -> bool:
+        """Is its seat in the European Economic Area?"""
+        return self.country in EEA
 
     @model_validator(mode="after")
     def _in_order(self) -> Version:
@@ -195,8 +209,8 @@ class Processor(Frozen):
     """An entry: one processor, with its history."""
 
     id: Id
-    versions: tuple[ProcessorVersion, ...] = Field(
-        min_length=1, description="Its history, oldest first; a renewed agreement is a new version."
+    versions: Annotated[tuple[ProcessorVersion, ...], AfterValidator(_some), _SOME] = Field(
+        description="Its history, oldest first; a renewed agreement is a new version."
     )
 
     @model_validator(mode="after")
@@ -209,7 +223,7 @@ class Recipient(Frozen):
     """An entry: one recipient that is no processor, with its history."""
 
     id: Id
-    versions: tuple[RecipientVersion, ...] = Field(min_length=1, description="Its history, oldest first.")
+    versions: Annotated[tuple[RecipientVersion, ...], AfterValidator(_some), _SOME] = Field(description="Its history, oldest first.")
 
     @model_validator(mode="after")
     def _one_at_a_time(self) -> Recipient:

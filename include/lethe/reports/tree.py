@@ -200,7 +200,7 @@ def wrapped(text: str, width: float, size: float) -> tuple[str, ...]:
 
 def _broad(text: str, size: float) -> float:
     """How broad a text is at most, in the broadest of the fonts that a reader may have."""
-    return sum(map(_letter, text)) * size * (1.07 if size == _NAME else 1)
+    return sum(map(_letter, text)) * size * (1.16 if size == _NAME else 1)
 
 
 def _letter(letter: str) -> float:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from lethe import settings
@@ -29,6 +29,11 @@ from lethe.control.requests import Request, RequestKind, RequestState, request_o
 from lethe.errors import BundleDiffers, RequestRefused
 from lethe.evidence.ledger import append
 from lethe.evidence.record import keyed_digest
+from lethe.instants import local_day
+from lethe.processors.history import as_of
+from lethe.processors.load import FILE as REGISTER
+from lethe.processors.load import load_register
+from lethe.processors.model import InForce
 from lethe.stores.s3.client import answering
 from lethe.stores.s3.listing import everything
 from lethe.stores.s3.named import delete_named
@@ -167,7 +172,15 @@ def _about(workspace: Workspace, request: Request, export: Export, *, at: dateti
         policy=workspace.policy(at),
         disclosure=load_disclosure(workspace.folder),
         purposes=workspace.catalog.purposes,
+        receivers=_receivers(workspace, local_day(export.made_at, workspace.policy(at).time_zone)),
     )
+
+
+def _receivers(workspace: Workspace, day: date) -> tuple[InForce, ...]:
+    """The companies that receive data on a day. Without a register a person is told the categories alone, and `lethe check` says so."""
+    if not (workspace.folder / REGISTER).exists():
+        return ()
+    return as_of(load_register(workspace.folder), day)
 
 
 def _begin(workspace: Workspace, request: Request, export: Export | None, located: Located, *, by: str, at: datetime) -> Export:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lethe.control.requests import Language, Request, RequestKind
 from lethe.policy.model import PolicyVersion
+from lethe.processors.model import InForce
 from lethe.subjects.found import Row, Section
 
 FIRST = 50
@@ -17,7 +18,10 @@ FIRST = 50
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a bundle answers. `disclosure` is the company's `lethe.catalog.disclosure.Disclosure`: titles, sources, recipients, in words."""
+    """What a bundle answers. `disclosure` is the company's `lethe.catalog.disclosure.Disclosure`: titles, sources, recipients, in words.
+
+    `receivers` are the entries of the register of processors in force on the day it is made; empty where the company has no register.
+    """
 
     request: str
     kind: RequestKind
@@ -27,9 +31,19 @@ class About:
     policy: PolicyVersion
     disclosure: Any
     purposes: Mapping[str, str]
+    receivers: tuple[InForce, ...] = ()
 
     @classmethod
-    def of(cls, request: Request, *, made_at: datetime, policy: PolicyVersion, disclosure: Any, purposes: Mapping[str, str]) -> About:
+    def of(
+        cls,
+        request: Request,
+        *,
+        made_at: datetime,
+        policy: PolicyVersion,
+        disclosure: Any,
+        purposes: Mapping[str, str],
+        receivers: tuple[InForce, ...] = (),
+    ) -> About:
         """About a request."""
         return cls(
             request=request.id,
@@ -40,6 +54,7 @@ class About:
             policy=policy,
             disclosure=disclosure,
             purposes=purposes,
+            receivers=receivers,
         )
 
     @property

@@ -19,6 +19,8 @@ from markupsafe import Markup
 from lethe.catalog.disclosure import Disclosure
 from lethe.control.requests import Language
 from lethe.instants import local_day
+from lethe.processors.countries import country_name
+from lethe.processors.receivers import Receiver, receivers
 from lethe.reports.words import short
 from lethe.subjects.answers.dates import written_day, written_instant, written_size
 from lethe.subjects.bundle.categories import OPERATIONS, category_words, secret
@@ -54,6 +56,25 @@ class Masked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Company:
+    """A company that received it, by the country of its seat, by way of whom, and the countries outside the EEA that it went to, each with the
+    tool of the transfer."""
+
+    name: str
+    country: str
+    through: str | None
+    transfers: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipientShown:
+    """A category of recipients in words, and the companies behind it."""
+
+    words: str
+    companies: tuple[Company, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SectionShown:
     """A section with its words in one language. `rows` are the first ones, `kinds` the kinds of data of its columns, each once."""
 
@@ -62,7 +83,7 @@ class SectionShown:
     source: str
     purposes: tuple[str, ...]
     periods: tuple[str, ...]
-    recipients: tuple[str, ...]
+    recipients: tuple[RecipientShown, ...]
     kinds: tuple[str, ...]
     heads: tuple[Head, ...]
     rows: tuple[tuple[Cell, ...], ...] = field(repr=False)
@@ -144,7 +165,7 @@ def _shown(about: About, told: SectionTold, language: str) -> SectionShown:
         source=typeset(words.source.of(language), language) if words and words.source else "",
         purposes=tuple(_purpose(about, p, language) for p in section.purposes),
         periods=() if section.origin is Origin.ARCHIVE else retention(about.policy, section.category, disclosure, language),
-        recipients=_recipients(disclosure, section.dataset, language),
+        recipients=_recipients(about, section.dataset, language),
         kinds=_kinds(section.fields, language),
         heads=tuple(_head(f, n, rows, language) for n, f in enumerate(section.fields)),
         rows=rows,
@@ -159,12 +180,25 @@ def _purpose(about: About, purpose: str, language: str) -> str:
     return typeset(found, language)
 
 
-def _recipients(disclosure: Disclosure, dataset: str, language: str) -> tuple[str, ...]:
+def _recipients(about: About, dataset: str, language: str) -> tuple[RecipientShown, ...]:
+    disclosure: Disclosure = about.disclosure
     told = disclosure.datasets.get(dataset)
-    return (
-        tuple(typeset(disclosure.recipients[r].of(language), language) for r in told.recipients if r in disclosure.recipients)
-        if told
-        else ()
+    return tuple(
+        RecipientShown(
+            words=typeset(disclosure.recipients[kind].of(language), language),
+            companies=tuple(_company(r, language) for r in receivers(about.receivers, dataset, kind)),
+        )
+        for kind in (told.recipients if told else ())
+        if kind in disclosure.recipients
+    )
+
+
+def _company(receiver: Receiver, language: str) -> Company:
+    return Company(
+        name=receiver.name,
+        country=country_name(receiver.country, language),
+        through=receiver.through,
+        transfers=tuple((country_name(x.country, language), x.tool.value) for x in receiver.transfers),
     )
 
 

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from lethe.catalog.disclosure import Bilingual, Disclosure
-from lethe.policy.model import Archive, PolicyVersion, Rule
+from lethe.catalog.disclosure import Disclosure
+from lethe.policy.model import Archive, Bilingual, PolicyVersion, Rule
 from lethe.policy.period import Period
 
 _UNITS = {"fr": (("an", "ans"), ("mois", "mois"), ("jour", "jours")), "en": (("year", "years"), ("month", "months"), ("day", "days"))}
