@@ -54,9 +54,7 @@ class Workspace:
         """
         folder = folder or settings.policy_dir()
         policies = load_policies(folder, check_text=check_text)
-        return cls(
-            folder=folder, policies=policies, catalog=load_catalog(settings.catalog_dir(folder)), connections=connections
-        )
+        return cls(folder=folder, policies=policies, catalog=load_catalog(settings.catalog_dir(folder)), connections=connections)
 
     def policy(self, on: date | datetime) -> PolicyVersion:
         """The version in force; NotInForce when there is none."""

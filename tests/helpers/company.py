@@ -97,7 +97,11 @@ class Company:
         ]
         promise: dict[str, Any] = {"id": "p", "quotes": [TEXT.strip()], "means": "Old logs go.", "proof": "A count."}
         promise["controls"] = [{"rule": d} for d in periods]
-        for name, body in (("policy", head), ("rules", {"rules": rules}), ("promises", {"fresh_for": {"rule": "PT26H"}, "promises": [promise]})):
+        for name, body in (
+            ("policy", head),
+            ("rules", {"rules": rules}),
+            ("promises", {"fresh_for": {"rule": "PT26H"}, "promises": [promise]}),
+        ):
             (version / f"{name}.yaml").write_text(yaml.safe_dump(body, sort_keys=False))
         catalog = self.folder / "catalog"
         catalog.mkdir(exist_ok=True)

@@ -29,6 +29,7 @@ from demo.postgres import PostgresServer, free_port
 from helpers.archiving import archive_on
 from helpers.control import DIGEST_KEY, ControlDatabase, control_database
 from helpers.mailing import Mailbox
+from lethe.accountability.owed import report_deadlines
 from lethe.accountability.promises import PromiseReport, assess
 from lethe.accountability.promises.attesting import attest
 from lethe.control.maintenance import AIRFLOW_CLEAN, record_success
@@ -83,6 +84,8 @@ class PromisedHome:
 
 
 LETHE_ROLES = {"lethe_db": "lethe_runtime", "lethe_approver": "lethe_approver", "lethe_archivist": "lethe_archivist"}
+BUSINESS = ("attachments", "client_invoices", "appointments", "clients")
+_GONE = "SELECT tenant_id FROM app.contracts GROUP BY tenant_id HAVING bool_and(ended_at < now())"
 SOURCE_ROLES = {"spotrak_db": "lethe_purger", "spotrak_db_check": "lethe_checker", "spotrak_db_maintenance": "lethe_keeper"}
 
 
@@ -102,6 +105,9 @@ def home_on(postgres: PostgresServer, box: Mailbox, folder: Path, patch: pytest.
         source = postgres.url(names[0])
         with replaced("demo.generate.planted", lambda as_of: ()):
             load(source, None, scale=0.003, as_of=at)
+        with psycopg.connect(source) as connection:
+            for table in BUSINESS:
+                connection.execute(sql.SQL("DELETE FROM {} WHERE tenant_id IN ({})").format(sql.Identifier("app", table), sql.SQL(_GONE)))
         _fill(objects, source, at)
         _environment(patch, postgres, names, objects, box, folder)
         with control_database(postgres, postgres.url(names[1])) as control:
@@ -150,9 +156,7 @@ def _environment(
     patch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(shutil.copytree(DAGS, folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))))
 
 
-def _lived(
-    postgres: PostgresServer, source: str, name: str, control: ControlDatabase, objects: ObjectServer, folder: Path
-) -> PromisedHome:
+def _lived(postgres: PostgresServer, source: str, name: str, control: ControlDatabase, objects: ObjectServer, folder: Path) -> PromisedHome:
     with Workspace.open() as workspace:
         with control.runtime.begin() as connection:
             record_success(connection, AIRFLOW_CLEAN, now())
@@ -165,9 +169,9 @@ def _lived(
         with workspace.approver.begin() as connection:
             for each in sorted(attested):
                 attest(connection, policy, each, until=now().date() + timedelta(days=90), by="a.martin", at=now())
+        report_deadlines(workspace, at=now(), tell=lambda owed: None)
         with control.runtime.begin() as connection:
-            append(connection, "processors.listed", {"as_of": now().isoformat(), "findings": []})
-            append(connection, "deadlines.checked", {"red": []})
+            append(connection, "processors.listed", {"as_of": now().date().isoformat(), "findings": [], "checks": []})
         with control.runtime.connect() as connection:
             keep_head(connection, S3Heads(workspace.s3("lethe_s3"), workspace.bucket("lethe_s3")), "test")
     return PromisedHome(

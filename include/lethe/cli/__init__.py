@@ -19,6 +19,7 @@ from lethe.cli.output import Commands
 from lethe.cli.plan import plan
 from lethe.cli.policy import policy
 from lethe.cli.processors import processors
+from lethe.cli.promises import attest, promises
 from lethe.cli.request import request
 from lethe.cli.scan import scan
 from lethe.cli.verify import verify
@@ -42,6 +43,8 @@ app.add_typer(bundle, name="bundle")
 app.add_typer(policy, name="policy")
 app.command()(due)
 app.command()(processors)
+app.command()(promises)
+app.add_typer(attest, name="attest")
 app.command()(locate)
 app.command()(verify)
 app.command(hidden=True)(docs)

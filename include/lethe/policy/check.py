@@ -69,7 +69,9 @@ def check_controls(version: PolicyVersion, known: Known | None = None) -> list[C
     for promise in version.promises:
         where = f"{version.version}/promises.yaml {promise.id}"
         if not promise.controls:
-            found.append(_finding("promise without control", where, "Nothing keeps it.", "Name a control, or write what is still `unbuilt`."))
+            found.append(
+                _finding("promise without control", where, "Nothing keeps it.", "Name a control, or write what is still `unbuilt`.")
+            )
         for control in promise.controls:
             if problem := _unknown(control, rules, known):
                 found.append(_finding("control not known", where, problem, "Correct the name in promises.yaml, or bring the control back."))

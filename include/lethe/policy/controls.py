@@ -56,7 +56,9 @@ class Control(Frozen):
     """One thing that keeps a promise: exactly one of `rule`, `dag`, `check`, `attestation` and `unbuilt`."""
 
     rule: Name | None = Field(default=None, description="A rule of rules.yaml: proven by the last run that carried it out.")
-    dag: Name | None = Field(default=None, description="A DAG on a schedule: its file must be there, and the record that it leaves must be fresh.")
+    dag: Name | None = Field(
+        default=None, description="A DAG on a schedule: its file must be there, and the record that it leaves must be fresh."
+    )
     check: Name | None = Field(default=None, description="A check of the code, made anew for each report or read from the last audit.")
     attestation: Name | None = Field(
         default=None, description="What no program can see: a person vouches for it until a day (`lethe attest`)."

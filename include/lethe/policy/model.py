@@ -148,7 +148,8 @@ class PolicyVersion(Frozen):
     fresh_for: FreshFor = Field(default=FreshFor(), description="How old evidence may be, by kind of control.")
     unbound: tuple[str, ...] = Field(default=(), description="Documents the text refers to that are not here.")
     no_promise: tuple[NoPromise, ...] = Field(
-        default=(), description="What stands in the text and promises nothing. A sentence that is neither quoted nor here is listed as unbound."
+        default=(),
+        description="What stands in the text and promises nothing. A sentence that is neither quoted nor here is listed as unbound.",
     )
     representative: str | None = Field(
         default=None, description="The representative in the Union (GDPR Article 27); none is written out as null."
@@ -204,7 +205,10 @@ class PolicyVersion(Frozen):
     @model_validator(mode="after")
     def _evidence_has_an_age(self) -> PolicyVersion:
         ageless = sorted(
-            f"{c.id} of {p.id}" for p in self.promises for c in p.controls if c.kind is not ControlKind.UNBUILT and self.fresh_for.of(c) is None
+            f"{c.id} of {p.id}"
+            for p in self.promises
+            for c in p.controls
+            if c.kind is not ControlKind.UNBUILT and self.fresh_for.of(c) is None
         )
         if ageless:
             raise ValueError(f"controls do not say how old their evidence may be (`fresh_for`): {', '.join(ageless)}")

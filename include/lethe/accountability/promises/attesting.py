@@ -46,11 +46,16 @@ def attest(
     _check(policy, name)
     check_login(by)
     longest = max(
-        policy.fresh_for.of(c) or at - at for p in policy.promises for c in p.controls if c.kind is ControlKind.ATTESTATION and c.name == name
+        policy.fresh_for.of(c) or at - at
+        for p in policy.promises
+        for c in p.controls
+        if c.kind is ControlKind.ATTESTATION and c.name == name
     )
     today, last = local_day(at, policy.time_zone), local_day(at + longest, policy.time_zone)
     if not today <= until <= last:
-        raise AttestationRefused(f"The day lies before today or after {last}.", fix="The policy says for how long somebody may vouch for it.")
+        raise AttestationRefused(
+            f"The day lies before today or after {last}.", fix="The policy says for how long somebody may vouch for it."
+        )
     if reference is not None and not _REFERENCE.fullmatch(reference):
         raise AttestationRefused("The reference is no id.", fix="Give letters, digits and . _ / - only, such as ISO27001/2026-114.")
     body = {"name": name, "by": by, "until": until.isoformat(), "reference": reference, "recorded_by": _login(connection)}

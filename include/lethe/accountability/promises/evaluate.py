@@ -12,6 +12,7 @@ from lethe.accountability.promises.model import ControlVerdict, Evidence, Promis
 from lethe.instants import local_day
 from lethe.policy.controls import Control, ControlKind, FreshFor
 from lethe.policy.model import PolicyVersion
+from lethe.reports.words import NEEDS, period
 
 NOT_LOOKED_AT = Seen(unknown="nobody looked at it.")
 
@@ -29,13 +30,28 @@ def judge(policy: PolicyVersion, seen: Mapping[str, Seen], *, at: datetime, publ
             proof=promise.proof,
             controls=tuple(
                 judge_control(
-                    c, seen.get(c.id, NOT_LOOKED_AT), at=at, fresh_for=policy.fresh_for, zone=policy.time_zone, published=published, ledger=ledger
-                )
+                    c,
+                    seen.get(c.id, NOT_LOOKED_AT),
+                    at=at,
+                    fresh_for=policy.fresh_for,
+                    zone=policy.time_zone,
+                    published=published,
+                    ledger=ledger,
+                ).model_copy(update={"says": _says(c, policy)})
                 for c in promise.controls
             ),
         )
         for promise in policy.promises
     )
+
+
+def _says(control: Control, policy: PolicyVersion) -> str:
+    """What a rule does, in words."""
+    rule = next((r for r in policy.rules if control.kind is ControlKind.RULE and r.id == control.name), None)
+    if rule is None:
+        return ""
+    kept = "" if rule.archive is None else f", then archived for {period(rule.archive.period)} under {rule.archive.law}"
+    return f"{rule.category.replace('-', ' ').capitalize()}: kept for {period(rule.period)} from {rule.clock.replace('_', ' ')}{kept}."
 
 
 def judge_control(
@@ -69,13 +85,17 @@ def _own(control: Control, seen: Seen, at: datetime, age: timedelta | None, zone
     if seen.absent:
         return Verdict.MISSING, seen.absent, False
     if seen.waits_for:
-        return Verdict.MISSING, f"It does not run yet: it waits for {' and '.join(seen.waits_for)}.", True
+        return Verdict.MISSING, f"It does not run yet: it waits for {' and '.join(NEEDS.get(n, n) for n in seen.waits_for)}.", True
     if seen.unknown:
         return Verdict.FAILING, f"It could not be told: {seen.unknown}", False
     if seen.evidence is None or age is None:
         return Verdict.MISSING, "There is no evidence.", False
     if _ahead(seen.evidence, at):
-        return Verdict.FAILING, "Its evidence is dated after this report: a clock is wrong, or somebody wrote it down before it happened.", False
+        return (
+            Verdict.FAILING,
+            "Its evidence is dated after this report: a clock is wrong, or somebody wrote it down before it happened.",
+            False,
+        )
     if seen.faults:
         return Verdict.FAILING, " ".join(seen.faults), False
     if control.kind is ControlKind.ATTESTATION:

@@ -66,15 +66,18 @@ def drift(body: Mapping[str, Any], kinds: Collection[str] | None = None) -> tupl
 
 
 def listed(body: Mapping[str, Any], kinds: Collection[str] | None = None) -> tuple[str, ...]:
-    """The findings of the register in the record of a list of processors."""
-    mine = [str(f) for f in body["findings"] if kinds is None or str(f).partition(": ")[0] in kinds]
-    return (f"The register has findings: {named(mine)}.",) if mine else ()
+    """The findings of the register, of some kinds or all, in the record of a list of processors; and what Great Expectations did not confirm."""
+    mine = [f for f in body["findings"] if kinds is None or f.partition(": ")[0] in kinds]
+    unsure = [c["check"] for c in body["checks"] if c["status"] != "passed"]
+    found = [f"The register has findings: {named(mine)}."] if mine else []
+    return (*found, *([f"The list is not what it should be: {named(unsure)}."] if unsure else []))
 
 
 def deadlines(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """The requests and questions that are red."""
-    red = [str(r) for r in body["red"]]
-    return (f"{len(red)} not answered in time: {named(red)}.",) if red else ()
+    """The requests and questions whose reply is due and not given, and those beyond the deadline of the law."""
+    red, over = body["red"], body["legal"].get("over", 0)
+    found = [f"Replies that are due were not given: {named(red)}."] if red else []
+    return (*found, *([f"{over} requests are beyond the deadline of the law."] if over else []))
 
 
 def named(items: Collection[str]) -> str:

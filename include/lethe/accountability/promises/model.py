@@ -67,7 +67,7 @@ class Seen(Frozen):
 
 class ControlVerdict(Frozen):
     """One control of one promise, judged. `by_itself`: the verdict on its own evidence, before the text and the ledger it rests on are looked
-    at. `declared`: it is missing because the policy's own files say that it is still to be built."""
+    at. `declared`: it is missing because the policy's own files say that it is still to be built. `says`: what it does, in words."""
 
     kind: ControlKind
     name: str
@@ -75,6 +75,7 @@ class ControlVerdict(Frozen):
     by_itself: Verdict
     reason: str
     declared: bool = False
+    says: str = ""
     evidence: Evidence | None = None
     stale_at: AwareDatetime | None = None
     attested: Attested | None = None

@@ -11,13 +11,14 @@ from functools import cached_property
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from lethe.accountability.promises.attesting import attestations
 from lethe.accountability.promises import judges
+from lethe.accountability.promises.attesting import attestations
 from lethe.accountability.promises.checks import CHECKS
+from lethe.accountability.promises.checks.register import LISTED
 from lethe.accountability.promises.look import Look
 from lethe.accountability.promises.model import Seen
 from lethe.accountability.promises.published import REPORTED
-from lethe.accountability.promises.records import Carried, Records, carried_out, evidence_of
+from lethe.accountability.promises.records import Carried, Records, carried_out, evidence_of, latest
 from lethe.errors import LetheError
 from lethe.evidence.record import Record
 from lethe.policy.controls import Control, ControlKind
@@ -30,7 +31,7 @@ EVIDENCE: Mapping[str, str] = {
     "archive-expiry": "run.finished, run.failed, run.refused of the archive's expiry",
     "audit": "audit.finished",
     "deadlines": "deadlines.checked",
-    "processor-list": "processors.listed",
+    "processor-list": LISTED,
 }
 """The evidence that a DAG on a schedule leaves, by the name that promises give it, and the records of the ledger that are meant."""
 
@@ -84,7 +85,7 @@ class _Eyes:
         if lost := unmet & CAN_BE_MET:
             return Seen(absent=f"It does not run: this installation has no {' and no '.join(sorted(n.value for n in lost))}.")
         if unmet:
-            return Seen(waits_for=tuple(n.value.replace("_", " ") for n in rule.needs if n in unmet))
+            return Seen(waits_for=tuple(n.value for n in rule.needs if n in unmet))
         carried = self._carried.get(rule.id)
         if carried is None:
             return Seen()
@@ -105,8 +106,12 @@ class _Eyes:
         if evidence in {"retention-run", "archive-expiry"}:
             last = records.newest_run("retention" if evidence == "retention-run" else "expiry")
             return last, judges.whole_run(last.kind, last.content) if last else ()
+        if evidence == "processor-list":
+            last, failed = latest(records, LISTED), records.newest("processors.failed")
+            unmade = ("The last list could not be made.",) if last and failed and failed.seq > last.seq else ()
+            return last, (*judges.listed(last.content), *unmade) if last else ()
         last = records.newest(EVIDENCE[evidence])
-        judge = {"audit": judges.audited, "deadlines": judges.deadlines, "processor-list": judges.listed}[evidence]
+        judge = {"audit": judges.audited, "deadlines": judges.deadlines}[evidence]
         return last, judge(last.content) if last else ()
 
     def _check(self, control: Control) -> Seen:
@@ -131,5 +136,3 @@ def _as_reported(records: Records, check: str) -> Seen:
     if last is None or check not in last.content["looks"]:
         return Seen()
     return Seen(evidence=evidence_of(last), faults=tuple(last.content["looks"][check]))
-
-

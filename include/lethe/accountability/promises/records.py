@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -82,14 +82,33 @@ def carried_out(records: Records, rules: Collection[str]) -> Mapping[str, Carrie
     return found
 
 
+def latest(records: Records, *kinds: str) -> Record | None:
+    """Of these kinds the record about the latest instant; of several, the last. One about an earlier day proves nothing of today."""
+    best: Record | None = None
+    for record in records.descending(*kinds):
+        if best is None or as_of(record) > as_of(best):
+            best = record
+        if datetime.fromisoformat(record.recorded_at) <= as_of(best):
+            break
+    return best
+
+
 def as_of(record: Record) -> datetime:
-    """The instant that a record is about: its `as_of`, or when it was written."""
+    """The instant that a record is about: its `as_of`, or when it was written. A day is over at its end, or when it was written."""
+    written = datetime.fromisoformat(record.recorded_at)
     said: Any = record.content.get("as_of")
-    return datetime.fromisoformat(said) if said else datetime.fromisoformat(record.recorded_at)
+    if not said:
+        return written
+    found = datetime.fromisoformat(said)
+    return found if found.tzinfo is not None else min(written, found.replace(tzinfo=UTC) + timedelta(days=1))
 
 
 def evidence_of(record: Record, *, at: datetime | None = None) -> Evidence:
     """A record as evidence, about the instant `at` (its own when None)."""
     return Evidence(
-        kind=record.kind, at=at or as_of(record), recorded_at=datetime.fromisoformat(record.recorded_at), seq=record.seq, digest=record.digest
+        kind=record.kind,
+        at=at or as_of(record),
+        recorded_at=datetime.fromisoformat(record.recorded_at),
+        seq=record.seq,
+        digest=record.digest,
     )

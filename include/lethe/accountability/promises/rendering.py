@@ -1,4 +1,4 @@
-"""The files of a promise report: a page for people, JSON for machines."""
+"""The files of a promise report: a page for people, the same on paper, JSON for machines."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 
 from lethe.accountability.promises.model import PromiseReport
-from lethe.accountability.promises.page import page
+from lethe.accountability.promises.page import as_html, as_pdf
 
 CONTENT_TYPES: Mapping[str, str] = {"html": "text/html; charset=utf-8", "json": "application/json", "pdf": "application/pdf"}
 
 
 def render(report: PromiseReport) -> dict[str, bytes]:
     """Every file by its ending. The same report gives the same bytes."""
-    return {"html": page(report).encode(), "json": as_json(report)}
+    return {"html": as_html(report), "json": as_json(report), "pdf": as_pdf(report)}
 
 
 def as_json(report: PromiseReport) -> bytes:

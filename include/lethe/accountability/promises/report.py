@@ -39,7 +39,9 @@ def make_report(workspace: Workspace, *, at: datetime, dags: Path) -> dict[str, 
     with workspace.control.connect() as control:
         keep_head(control, S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), workspace.bucket(settings.EVIDENCE_BUCKET)), "promises")
     if report.broken:
-        raise PromiseBroken(problem_of(report), fix="Open the report: each promise names its control and what to look at. `lethe promises` prints it.")
+        raise PromiseBroken(
+            problem_of(report), fix="Open the report: each promise names its control and what to look at. `lethe promises` prints it."
+        )
     return {"record": recorded.seq, "verdicts": report.counts, "unbound": len(report.unbound), "files": keys}
 
 

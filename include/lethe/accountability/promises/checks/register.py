@@ -7,9 +7,10 @@ from collections.abc import Collection
 from lethe.accountability.promises import judges
 from lethe.accountability.promises.look import Look
 from lethe.accountability.promises.model import Seen
-from lethe.accountability.promises.records import evidence_of
+from lethe.accountability.promises.records import evidence_of, latest
 
 LISTED = "processors.listed"
+AGREEMENTS = frozenset({"agreement missing", "agreement over"})
 
 
 def processors(look: Look) -> Seen:
@@ -19,9 +20,9 @@ def processors(look: Look) -> Seen:
 
 def agreements(look: Look) -> Seen:
     """An agreement that is missing or over."""
-    return _listed(look, None)
+    return _listed(look, AGREEMENTS)
 
 
 def _listed(look: Look, kinds: Collection[str] | None) -> Seen:
-    last = look.records.newest(LISTED)
+    last = latest(look.records, LISTED)
     return Seen() if last is None else Seen(evidence=evidence_of(last), faults=judges.listed(last.content, kinds))

@@ -1,0 +1,98 @@
+"""`lethe promises` and `lethe attest`."""
+
+from __future__ import annotations
+
+import getpass
+from datetime import date
+from typing import Annotated
+
+import typer
+
+from lethe.cli.output import AsJson, print_json, print_table, say
+
+
+def promises(
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            help="An instant before now, with its zone: what the ledger said then; what is looked at live is as the last report saw it."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judges every promise of the policy in force: what keeps it, its last evidence, a verdict. Writes nothing.
+
+    Exit 1 when any is failing, stale or missing, or a sentence of the text is bound to no promise.
+    """
+    import json
+
+    from lethe import settings
+    from lethe.accountability.promises import assess
+    from lethe.accountability.promises.rendering import as_json as whole
+    from lethe.instants import now, parse_as_of
+    from lethe.workspace import Workspace
+
+    present = now()
+    at = parse_as_of(as_of, at=present)
+    with Workspace.open(check_text=False) as workspace:
+        report = assess(workspace, at=at, dags=settings.dags_dir(), before=at < present)
+    if as_json:
+        print_json(json.loads(whole(report)))
+    else:
+        for problem in filter(None, (report.published, report.ledger.problem)):
+            say(problem)
+        rows = [
+            (p.id if n == 0 else "", p.verdict.value if n == 0 else "", c.id, c.verdict.value, c.reason)
+            for p in report.promises
+            for n, c in enumerate(p.controls)
+        ]
+        rows += [(p.id, p.verdict.value, "none", "", "Nothing keeps it.") for p in report.promises if not p.controls]
+        print_table(f"Promises of policy {report.policy_version}", ("promise", "verdict", "control", "its verdict", "why"), rows)
+        for text in report.unbound:
+            say(f"Bound to no promise: {text}")
+        say(f"Periods that are applied and not published: {', '.join(u.rule for u in report.unpublished) or 'none'}.")
+        say(", ".join(f"{n} {verdict}" for verdict, n in report.counts.items()) + f" of {len(report.promises)} promises.")
+    if not report.kept:
+        raise typer.Exit(1)
+
+
+attest = typer.Typer(help="What no program can see: a person vouches for it until a day.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="The attestation's name, as promises.yaml has it.")]
+By = Annotated[str | None, typer.Option("--by", help="The login of who vouches; yours when left out.")]
+
+
+@attest.command()
+def give(
+    name: Name,
+    until: Annotated[str, typer.Option(help="The last day on which it holds (2027-05-31).")],
+    by: By = None,
+    reference: Annotated[str | None, typer.Option(help="The id of a certificate or report, never words about it.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Vouches for something until a day, with an approver's credentials (connection lethe_approver). It is in the ledger, and shown as attested."""
+    from lethe.accountability.promises.attesting import attest as record
+    from lethe.errors import AttestationRefused
+    from lethe.instants import now
+    from lethe.workspace import Workspace
+
+    try:
+        day = date.fromisoformat(until)
+    except ValueError:
+        raise AttestationRefused("--until is no day.", fix="Write it as 2027-05-31.") from None
+    at = now()
+    with Workspace.open() as workspace, workspace.approver.begin() as connection:
+        made = record(connection, workspace.policy(at), name, until=day, by=by or getpass.getuser(), at=at, reference=reference)
+    print_json({"record": made.seq, **made.content}) if as_json else say(f"Attested until {day}: {name} (record {made.seq}).")
+
+
+@attest.command()
+def withdraw(name: Name, by: By = None, as_json: AsJson = False) -> None:
+    """Says that nobody vouches for it any more."""
+    from lethe.accountability.promises.attesting import withdraw as record
+    from lethe.instants import now
+    from lethe.workspace import Workspace
+
+    at = now()
+    with Workspace.open() as workspace, workspace.approver.begin() as connection:
+        made = record(connection, workspace.policy(at), name, by=by or getpass.getuser(), at=at)
+    print_json({"record": made.seq, **made.content}) if as_json else say(f"Withdrawn: {name} (record {made.seq}).")
