@@ -1,9 +1,9 @@
 """
 ### Every sentence of the published policy, what keeps it, and whether that holds today
 
-**Read only: this DAG deletes nothing.** Each morning after the night it takes the promises of the policy in force, looks at what keeps each of them (rules, DAGs, checks,
-what persons vouch for), and writes the report: the published text, sentence by sentence, each with its control, the last evidence and a verdict. The page, the same as PDF,
-and JSON go into the bucket of `lethe_s3` under `promises/`, the verdicts into the ledger as `promises.reported`, before the task is red.
+**Read only: this DAG deletes nothing.** Each morning after the night it takes the promises of the policy in force, looks at what keeps each of them (rules, DAGs,
+checks, what persons vouch for), and writes the report: the published text, sentence by sentence, each with its control, the last evidence and a verdict. The page,
+the same as PDF, and JSON go into the bucket of `lethe_s3` under `promises/`, the verdicts into the ledger as `promises.reported`, before the task is red.
 
 | verdict | it means |
 | --- | --- |

@@ -56,43 +56,36 @@ def promises(
         raise typer.Exit(1)
 
 
-attest = typer.Typer(help="What no program can see: a person vouches for it until a day.", no_args_is_help=True)
-Name = Annotated[str, typer.Argument(help="The attestation's name, as promises.yaml has it.")]
-By = Annotated[str | None, typer.Option("--by", help="The login of who vouches; yours when left out.")]
-
-
-@attest.command()
-def give(
-    name: Name,
-    until: Annotated[str, typer.Option(help="The last day on which it holds (2027-05-31).")],
-    by: By = None,
+def attest(
+    name: Annotated[str, typer.Argument(help="The attestation's name, as promises.yaml has it.")],
+    until: Annotated[str | None, typer.Option(help="The last day on which it holds (2027-05-31).")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="The login of who vouches; yours when left out.")] = None,
     reference: Annotated[str | None, typer.Option(help="The id of a certificate or report, never words about it.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Nobody vouches for it any more.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Vouches for something until a day, with an approver's credentials (connection lethe_approver). It is in the ledger, and shown as attested."""
-    from lethe.accountability.promises.attesting import attest as record
+    """Vouches until a day for what no program can see, with an approver's credentials (connection lethe_approver). It is in the ledger, and shown
+    as attested, never as verified."""
+    from lethe.accountability.promises import attesting
     from lethe.errors import AttestationRefused
     from lethe.instants import now
     from lethe.workspace import Workspace
 
+    if withdraw == (until is not None):
+        raise AttestationRefused("Either --until or --withdraw is needed, not both.", fix="lethe attest NAME --until 2027-05-31 --by LOGIN")
     try:
-        day = date.fromisoformat(until)
+        day = date.fromisoformat(until) if until else None
     except ValueError:
         raise AttestationRefused("--until is no day.", fix="Write it as 2027-05-31.") from None
-    at = now()
+    at, who = now(), by or getpass.getuser()
     with Workspace.open() as workspace, workspace.approver.begin() as connection:
-        made = record(connection, workspace.policy(at), name, until=day, by=by or getpass.getuser(), at=at, reference=reference)
-    print_json({"record": made.seq, **made.content}) if as_json else say(f"Attested until {day}: {name} (record {made.seq}).")
-
-
-@attest.command()
-def withdraw(name: Name, by: By = None, as_json: AsJson = False) -> None:
-    """Says that nobody vouches for it any more."""
-    from lethe.accountability.promises.attesting import withdraw as record
-    from lethe.instants import now
-    from lethe.workspace import Workspace
-
-    at = now()
-    with Workspace.open() as workspace, workspace.approver.begin() as connection:
-        made = record(connection, workspace.policy(at), name, by=by or getpass.getuser(), at=at)
-    print_json({"record": made.seq, **made.content}) if as_json else say(f"Withdrawn: {name} (record {made.seq}).")
+        policy = workspace.policy(at)
+        made = (
+            attesting.withdraw(connection, policy, name, by=who, at=at)
+            if day is None
+            else attesting.attest(connection, policy, name, until=day, by=who, at=at, reference=reference)
+        )
+    if as_json:
+        print_json({"record": made.seq, **made.content})
+    else:
+        say(f"{'Withdrawn' if day is None else f'Attested until {day}'}: {name} (record {made.seq}).")

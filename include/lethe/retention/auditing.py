@@ -33,9 +33,9 @@ def audit(workspace: Workspace, *, as_of: datetime, known: Known | None = None) 
     """Counts every rule again, as of an instant and of the last nightly run, holds the catalog against the stores and the archive
     against its manifests, walks the ledger.
 
-    `known`: the names that controls of promises may give (`lethe.check`). Records all of it, then raises AuditFailed on drift, on a broken ledger, on an archive that is not what its manifests say, on a hold
+    Records all of it, then raises AuditFailed on drift, on a broken ledger, on an archive that is not what its manifests say, on a hold
     that nobody looks after, on rows that were due at the last clean run and are still there, and on files and rows that do not find each
-    other. Raises Uncountable or Unreachable when a number cannot be had.
+    other. `known`: the names that controls of promises may give (`lethe.check`). Raises Uncountable or Unreachable when a number cannot be had.
     """
     from lethe.check import check
     from lethe.verify.files import compare_files, prefixes_with_files

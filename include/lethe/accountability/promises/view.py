@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from lethe.accountability.promises.checks import CHECKS
@@ -179,17 +180,10 @@ def _ledger(report: PromiseReport) -> str:
 
 def _blocks(report: PromiseReport, by_id: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The text as it was published: headings, paragraphs and bullets, in sentences, in pieces, each with the tone of its promises."""
-    last = 0
-    for sentence in report.sentences:
-        if sentence.block != last:
-            if last:
-                yield block
-            kind = "bullet" if sentence.kind == "bullet" else "heading" if _is_heading(sentence) else "paragraph"
-            block: dict[str, Any] = {"kind": kind, "sentences": []}
-            last = sentence.block
-        block["sentences"].append([_piece(p, report, by_id) for p in sentence.pieces])
-    if last:
-        yield block
+    for _, each in groupby(report.sentences, key=lambda s: s.block):
+        mine = list(each)
+        kind = "bullet" if mine[0].kind == "bullet" else "heading" if all(map(_is_heading, mine)) else "paragraph"
+        yield {"kind": kind, "sentences": [[_piece(p, report, by_id) for p in s.pieces] for s in mine]}
 
 
 def _is_heading(sentence: Sentence) -> bool:
