@@ -206,3 +206,7 @@ class AttestationRefused(LetheError):
 
 class BeforeRegister(LetheError):
     """The register of processors says nothing of that day: an empty list would claim that nobody received data."""
+
+
+class UntrueList(LetheError):
+    """A list of processors says what is not so, or the register behind it does: it is given to nobody."""

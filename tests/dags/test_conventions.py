@@ -19,6 +19,8 @@ KEEPING = {"legal_hold"}
 """They write holds, by hand only, and delete nothing."""
 GIVING = {"subject_export"}
 """They give personal data away, by hand only. A run that waits for a person keeps no other from its turn."""
+ANSWERING = {"processor_list"}
+"""They send what anybody may have."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,8 @@ def test_every_dag_has_an_owner_tags_and_says_whether_it_deletes(bag):
         assert ("deletes" in dag.tags) == (name in DELETING), name
         assert ("keeps" in dag.tags) == (name in KEEPING), name
         assert ("gives" in dag.tags) == (name in GIVING), name
-        assert ("read only" in dag.tags) == (name not in DELETING | KEEPING | GIVING), name
+        assert ("answers" in dag.tags) == (name in ANSWERING), name
+        assert ("read only" in dag.tags) == (name not in DELETING | KEEPING | GIVING | ANSWERING), name
 
 
 def test_every_page_says_the_danger_and_what_to_do(bag):
@@ -65,6 +68,15 @@ SAYS = {
     "legal_hold": ("telephone number", "add a hold for each", "the user of Airflow", "`airflow-clean`"),
     "missed_runs": ("`retention_purge`", "`archive_expiry`", "26 hours", "`make airflow-clean`"),
     "policy_audit": ("drift", "files", "archive object", "day of review", "ledger", "`lethe verify`", "`lethe check`"),
+    "processor_list": (
+        "`public/`",
+        "`internal/`",
+        "within the days",
+        "`NoAddress`",
+        "`AnswerInDoubt`",
+        "Five business days",
+        "`lethe check`",
+    ),
     "request_intake": ("all versions", "30 days", "`lethe request intake --list`", "name of its own", "not opened twice"),
     "subject_export": ("`AmbiguousPerson`", "`AnswerInDoubt`", "`BundleDiffers`", "30 days", "Five business days"),
     "retention_purge": ("archives what a law needs", "`StoreFull`", "`NotArchivable`", "`ArchiveDiffers`"),
@@ -148,7 +160,7 @@ def test_nothing_reads_a_clock_when_a_dag_is_parsed(file):
 HEAVY = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import archive_expiry, legal_hold, missed_runs, policy_audit, request_intake, retention_purge, subject_export
+import archive_expiry, legal_hold, missed_runs, policy_audit, processor_list, request_intake, retention_purge, subject_export
 print([m for m in ("pandas", "great_expectations", "boto3", "networkx") if m in sys.modules])
 """
 

@@ -29,12 +29,12 @@ from demo.postgres import PostgresServer, free_port
 from helpers.archiving import archive_on
 from helpers.control import DIGEST_KEY, ControlDatabase, control_database
 from helpers.mailing import Mailbox
+from lethe.accountability.listing import make_list
 from lethe.accountability.owed import report_deadlines
 from lethe.accountability.promises import PromiseReport, assess
 from lethe.accountability.promises.attesting import attest
 from lethe.control.maintenance import AIRFLOW_CLEAN, record_success
 from lethe.evidence.heads import S3Heads, keep_head
-from lethe.evidence.ledger import append
 from lethe.instants import now
 from lethe.policy.controls import ControlKind
 from lethe.retention import PlannedRun, audit, decide_run, guard_run, plan_expiry, plan_run, purge_run_group, record_run, verify_run
@@ -84,7 +84,9 @@ class PromisedHome:
 
 
 LETHE_ROLES = {"lethe_db": "lethe_runtime", "lethe_approver": "lethe_approver", "lethe_archivist": "lethe_archivist"}
-BUSINESS = ("attachments", "client_invoices", "appointments", "clients")
+REFERRING = ("attachments", "client_invoices", "appointments", "clients", "support_threads", "billing_invoices")
+"""What would keep the tenants blocked whose contracts are over, the last that refer to others first."""
+
 _GONE = "SELECT tenant_id FROM app.contracts GROUP BY tenant_id HAVING bool_and(ended_at < now())"
 SOURCE_ROLES = {"spotrak_db": "lethe_purger", "spotrak_db_check": "lethe_checker", "spotrak_db_maintenance": "lethe_keeper"}
 
@@ -106,8 +108,9 @@ def home_on(postgres: PostgresServer, box: Mailbox, folder: Path, patch: pytest.
         with replaced("demo.generate.planted", lambda as_of: ()):
             load(source, None, scale=0.003, as_of=at)
         with psycopg.connect(source) as connection:
-            for table in BUSINESS:
-                connection.execute(sql.SQL("DELETE FROM {} WHERE tenant_id IN ({})").format(sql.Identifier("app", table), sql.SQL(_GONE)))
+            for table in REFERRING:
+                gone = sql.SQL("DELETE FROM {} WHERE tenant_id IN ({})")
+                connection.execute(gone.format(sql.Identifier("app", table), sql.SQL(_GONE)))
         _fill(objects, source, at)
         _environment(patch, postgres, names, objects, box, folder)
         with control_database(postgres, postgres.url(names[1])) as control:
@@ -170,10 +173,8 @@ def _lived(postgres: PostgresServer, source: str, name: str, control: ControlDat
             for each in sorted(attested):
                 attest(connection, policy, each, until=now().date() + timedelta(days=90), by="a.martin", at=now())
         report_deadlines(workspace, at=now(), tell=lambda owed: None)
-        with control.runtime.begin() as connection:
-            append(connection, "processors.listed", {"as_of": now().date().isoformat(), "findings": [], "checks": []})
-        with control.runtime.connect() as connection:
-            keep_head(connection, S3Heads(workspace.s3("lethe_s3"), workspace.bucket("lethe_s3")), "test")
+        make_list(workspace, at=now())
+        keep(workspace)
     return PromisedHome(
         server=postgres,
         source=source,
@@ -183,6 +184,12 @@ def _lived(postgres: PostgresServer, source: str, name: str, control: ControlDat
         policies=folder / "policies",
         dags=folder / "dags",
     )
+
+
+def keep(workspace: Workspace) -> None:
+    """Keeps the ledger's present head outside."""
+    with workspace.control.connect() as connection:
+        keep_head(connection, S3Heads(workspace.s3("lethe_s3"), workspace.bucket("lethe_s3")), "test")
 
 
 def _carry_out(workspace: Workspace, planned: PlannedRun) -> None:

@@ -27,7 +27,7 @@ def check(context: Any) -> list[str]:
     """
     from lethe.subjects.readiness import undecided
 
-    asked = _ids(context["params"].get("requests"))
+    asked = request_ids(context["params"].get("requests"))
     with _workspace() as workspace:
         waiting = undecided(workspace, asked)
     context["ti"].xcom_push(key="requests", value=asked)
@@ -98,13 +98,13 @@ def _each(context: Any, states: Sequence[str], act: Callable[[Finder, str, str, 
             if number % _TOLD_EVERY == 0:
                 log.info("%d of %d requests looked at, %d done, %d failed", number, len(asked), len(done), len(failed))
     if failed:
-        raise _together(failed)
+        raise together(failed)
     if not done:
         raise AirflowSkipException("No request of this run is ready for this.")
     return done
 
 
-def _together(failed: Mapping[str, Exception]) -> LetheError:
+def together(failed: Mapping[str, Exception]) -> LetheError:
     """One error for all: Unreachable when waiting may mend every one of them, so that Airflow tries again."""
     names = ", ".join(f"{request} ({type(error).__name__})" for request, error in list(failed.items())[:20])
     text = f"{len(failed)} requests failed: {names}."
@@ -113,7 +113,8 @@ def _together(failed: Mapping[str, Exception]) -> LetheError:
     return ExportFailed(text, fix="The log says for each what to do; then clear this task. What was done is not done twice.")
 
 
-def _ids(given: Any) -> list[str]:
+def request_ids(given: Any) -> list[str]:
+    """The ids of a run's requests, each once, in order. Raises RequestRefused for a list that a form let through; no text repeats it."""
     if not isinstance(given, list) or not given or len(given) > MOST_REQUESTS:
         raise RequestRefused(f"A run answers between one and {MOST_REQUESTS:,} requests.", fix="Give their ids as a list.")
     if not all(isinstance(each, str) and _ID.fullmatch(each) for each in given):

@@ -51,13 +51,19 @@ def pace() -> Param:
     )
 
 
-def requests() -> Param:
-    """The requests of a run."""
+def day(title: str, description: str) -> Param:
+    """A day, or none."""
+    return Param(default=None, type=["null", "string"], format="date", title=title, description=description)
+
+
+def requests(*, empty: str = "") -> Param:
+    """The requests of a run. `empty`: what none means, where none may be given."""
     return Param(
         default=[],
         type="array",
         items={"type": "string", "pattern": "^R-[0-9]{4}-[0-9A-HJKMNP-TV-Z]{8}$"},
         maxItems=MOST_REQUESTS,
         title="Requests",
-        description="Ids of the requests to answer, such as R-2026-7K3M9QWX, one a line; `lethe request list` shows them. Never an address or a name.",
+        description="Ids of the requests to answer, such as R-2026-7K3M9QWX, one a line; `lethe request list` shows them. Never an address or a name."
+        + (f" {empty}" if empty else ""),
     )

@@ -188,7 +188,13 @@ request.command("destroy-keys")(destroy_keys)
 def answer(
     context: typer.Context,
     request_id: _Id,
-    kind: _Kind,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            help="received, proof_wanted, refused, bundle_ready, nothing_held, instruction_ready. Left out: the list of processors, to who asked for it.",
+        ),
+    ] = None,
     words: Annotated[
         Path | None, typer.Option(help="A JSON file: what this answer says beside what the request says, such as the links of a bundle.")
     ] = None,
@@ -197,7 +203,8 @@ def answer(
     by: _By = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answers a request by e-mail, once, or prints the answer."""
+    """Answers a request by e-mail, once, or prints the answer; a request for the list of processors with that list."""
+    from lethe.accountability.answering import KIND, answer_list, print_list
     from lethe.instants import now
     from lethe.subjects.answers import send_answer
     from lethe.subjects.answers.by_hand import print_answer
@@ -206,7 +213,16 @@ def answer(
     _refuse_extra(context)
     given, who = _words(words), by or getpass.getuser()
     with Workspace.open() as workspace:
-        if print_to is not None:
+        if kind in {None, KIND.value} and print_to is not None:
+            made = print_list(workspace, request_id, file=print_to, by=who, at=now())
+            said = "is printed, its files lie beside it; `lethe request answered` with --sent says that it was posted"
+        elif kind in {None, KIND.value}:
+            listed = answer_list(workspace, request_id, by=who, at=now())
+            if listed is None:
+                print_json({"request": request_id, "already": True}) if as_json else say(f"Request {request_id} was answered already.")
+                return
+            made, said = listed.answer, "was sent already; nothing was sent now" if listed.already else "is sent"
+        elif print_to is not None:
             made = print_answer(workspace, request_id, kind, file=print_to, words=given, by=who, at=now(), number=number)
             said = "is printed; `lethe request answered` with --sent says that it was posted"
         else:

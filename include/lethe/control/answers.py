@@ -34,6 +34,7 @@ class AnswerKind(StrEnum):
     NOTHING_HELD = "nothing_held"
     FORWARDED = "forwarded"
     INSTRUCTION_READY = "instruction_ready"
+    PROCESSOR_LIST = "processor_list"
 
 
 class AnswerState(StrEnum):

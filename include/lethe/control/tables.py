@@ -341,7 +341,7 @@ request_answers = Table(
         "kind",
         Text,
         CheckConstraint(
-            "kind in ('received','proof_wanted','refused','bundle_ready','nothing_held','forwarded','instruction_ready')",
+            "kind in ('received','proof_wanted','refused','bundle_ready','nothing_held','forwarded','instruction_ready','processor_list')",
         ),
         primary_key=True,
     ),

@@ -49,5 +49,5 @@ def _cells(content: Mapping[str, Any], entry: Mapping[str, Any]) -> list[str]:
 
 def _inside(entry: Mapping[str, Any]) -> list[str]:
     agreement = entry.get("agreement") or {}
-    notes = " | ".join(f"{n['on']}: {n['note']}" for n in entry["audit_notes"])
+    notes = " | ".join(f"{n['day']}: {n['note']}" for n in entry["audit_notes"])
     return [str(entry.get(n) or "") for n in _INTERNAL] + [str(agreement.get(a) or "") for a in _AGREEMENT] + [notes]

@@ -123,7 +123,7 @@ def said(content: Content, field: str, value: Any, language: str) -> list[str]:
             first, last = (value[name] and day_of(value[name], language) for name in ("in_force_from", "in_force_to"))
             return [value["reference"], f"{first} → {last}" if last else label("open_ended", language, day=first)]
         case "audit_notes":
-            return [f"{day_of(n['on'], language)}{' : ' if language == 'fr' else ': '}{n['note']}" for n in value]
+            return [f"{day_of(n['day'], language)}{' : ' if language == 'fr' else ': '}{n['note']}" for n in value]
         case "begun" | "active_from" | "active_to":
             return [day_of(value, language)]
     return [str(value)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.headerregistry import Address
@@ -11,6 +12,15 @@ from email.policy import SMTP, SMTPUTF8
 from lethe.errors import IdentifierRefused
 from lethe.subjects.answers.render import Letter
 from lethe.subjects.identifiers import identifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """A file beside the text. `media_type` such as `application/pdf`."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +49,17 @@ def message_id(reference: str, sender: Address) -> str:
     return f"<{reference}@{sender.domain}>"
 
 
-def envelope(letter: Letter, *, sender: Address, recipient: Address, reply_to: Address, reference: str, at: datetime) -> Envelope:
-    """The mail: plain text, no picture, no link but those of the text, marked as an automatic reply (RFC 3834)."""
+def envelope(
+    letter: Letter,
+    *,
+    sender: Address,
+    recipient: Address,
+    reply_to: Address,
+    reference: str,
+    at: datetime,
+    attached: Sequence[Attachment] = (),
+) -> Envelope:
+    """The mail: plain text, no picture, no link but those of the text, marked as an automatic reply (RFC 3834); files beside it, if any."""
     utf8 = not (sender.addr_spec + recipient.addr_spec + reply_to.addr_spec).isascii()
     mail = EmailMessage(policy=SMTPUTF8 if utf8 else SMTP)
     mail["From"], mail["To"], mail["Reply-To"] = sender, recipient, reply_to
@@ -49,5 +68,10 @@ def envelope(letter: Letter, *, sender: Address, recipient: Address, reply_to: A
     mail["Message-ID"] = message_id(reference, sender)
     mail["Auto-Submitted"] = "auto-replied"
     mail.set_content(letter.text, cte="quoted-printable")
-    mail["Content-Language"] = letter.language.value  # last: set_content clears what begins with Content-
+    mail["Content-Language"] = letter.language.value  # after the text: set_content clears what begins with Content-
+    for each in attached:
+        main, _, sub = each.media_type.partition("/")
+        mail.add_attachment(each.content, maintype=main, subtype=sub, filename=each.name)
+    if attached:
+        mail.set_boundary(f"=_{reference}")  # not by chance: the same answer is the same mail
     return Envelope(sender=sender.addr_spec, recipient=recipient.addr_spec, content=mail.as_bytes(), utf8=utf8)

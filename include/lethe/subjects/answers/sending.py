@@ -7,7 +7,7 @@ taken it. So an answer found in `sending`, with nobody at it, may or may not hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from lethe.errors import AnswerInDoubt, AnswerRefused, NoAddress, RequestRefused
 from lethe.evidence.ledger import append
 from lethe.evidence.record import keyed_digest
 from lethe.frozen import Frozen
-from lethe.subjects.answers.message import address, envelope, message_id
+from lethe.subjects.answers.message import Attachment, address, envelope, message_id
 from lethe.subjects.answers.render import Letter, render
 from lethe.subjects.answers.smtp import MailServer, Outcome, Reply, deliver, mail_server
 from lethe.subjects.answers.words import answer_kind, check_turn, words_of
@@ -45,12 +45,14 @@ def send_answer(
     at: datetime,
     number: int = 1,
     to: str | None = None,
+    attached: Sequence[Attachment] = (),
 ) -> Sent:
     """Answers a request by mail, to the first e-mail address that it was made with; that the address is read is on record first.
 
     `words` are those of `words.words_of`; the reason of `proof_wanted` and `refused` is that of the decision when it is left out. `number`
     tells answers of one kind apart: a second bundle, a second proof that is wanted. One that is sent already is not sent again. `to`: the
     address of the tenant that instructed; `instruction_ready` goes there and nowhere else, for the request's own address is its client's.
+    `attached`: files that go with it, none of which may hold anything of a person.
 
     Raises NoAddress (answer by letter), AnswerRefused (the mail server refused it: a person has to act), AnswerInDoubt (nobody knows whether
     it was sent), Unreachable (not sent: try again later), RequestRefused (no such answer to this request now), UnknownName, Unopenable.
@@ -70,7 +72,7 @@ def send_answer(
         request, letter = compose(workspace, request_id, chosen, words, at=at)
         server = mail_server(workspace.connections(settings.MAIL))  # seen to be fit before the address is opened
         prepared = prepare(before, letter, request, chosen, number, at=at)
-        return _send(workspace, server, prepared, letter, to or _address_of(workspace, request, by=by, at=at), at=at)
+        return _send(workspace, server, prepared, letter, to or _address_of(workspace, request, by=by, at=at), at=at, attached=attached)
 
 
 def send_forward(workspace: Workspace, request_id: str, tenant_key: str, address: str, language: str, *, at: datetime) -> Sent:
@@ -167,12 +169,14 @@ def _address_of(workspace: Workspace, request: Request, *, by: str, at: datetime
     return emails[0]
 
 
-def _send(workspace: Workspace, server: MailServer, answer: Answer, letter: Letter, to: str, *, at: datetime) -> Sent:
+def _send(
+    workspace: Workspace, server: MailServer, answer: Answer, letter: Letter, to: str, *, at: datetime, attached: Sequence[Attachment] = ()
+) -> Sent:
     policy = workspace.policy(at)
     sender = address(server.sender, name=server.name or policy.company)
     answer = answer.model_copy(update={"message_id": message_id(reference(answer), sender)})
     contact = address(policy.contact or server.sender)
-    mail = envelope(letter, sender=sender, recipient=address(to), reply_to=contact, reference=reference(answer), at=at)
+    mail = envelope(letter, sender=sender, recipient=address(to), reply_to=contact, reference=reference(answer), at=at, attached=attached)
     engine = workspace.control
     with engine.begin() as connection:
         store_prepared(connection, answer)

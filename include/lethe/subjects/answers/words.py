@@ -71,7 +71,24 @@ class BundleReady(Frozen):
     left_out: tuple[LeftOut, ...] = ()
 
 
-Words = Nothing | ProofWanted | Refused | BundleReady
+class AttachedFile(Frozen):
+    """A file beside an answer: its name, its bytes, and their sha256 in hex, so that the answer's own digest covers them."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,79}$")
+    size: int = Field(gt=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class ListReady(Frozen):
+    """As of which day the list of processors is, how many stand in it, and its files."""
+
+    as_of: date
+    processors: int = Field(ge=0)
+    recipients: int = Field(ge=0)
+    files: tuple[AttachedFile, ...] = Field(min_length=1, max_length=20)
+
+
+Words = Nothing | ProofWanted | Refused | BundleReady | ListReady
 
 _MODELS: Mapping[AnswerKind, type[Words]] = {
     AnswerKind.RECEIVED: Nothing,
@@ -81,6 +98,7 @@ _MODELS: Mapping[AnswerKind, type[Words]] = {
     AnswerKind.NOTHING_HELD: Nothing,
     AnswerKind.FORWARDED: Nothing,
     AnswerKind.INSTRUCTION_READY: BundleReady,
+    AnswerKind.PROCESSOR_LIST: ListReady,
 }
 
 _S = RequestState
@@ -93,6 +111,7 @@ _TURNS: Mapping[AnswerKind, frozenset[RequestState]] = {
     AnswerKind.NOTHING_HELD: _DECIDED,
     AnswerKind.FORWARDED: _DECIDED,
     AnswerKind.INSTRUCTION_READY: _DECIDED,
+    AnswerKind.PROCESSOR_LIST: _DECIDED,
 }
 """In which states of a request each answer is true."""
 
@@ -122,6 +141,8 @@ def check_turn(request: Request, kind: AnswerKind, *, at: datetime) -> None:
         )
     instructed = request.kind is RequestKind.TENANT_INSTRUCTION
     if kind in _TELLING and (kind is AnswerKind.INSTRUCTION_READY) is not instructed:
+        raise RequestRefused(f"A request of kind {request.kind} is not answered by {kind}.", fix="Choose the answer of its kind.")
+    if kind is AnswerKind.PROCESSOR_LIST and request.kind is not RequestKind.PROCESSOR_LIST:
         raise RequestRefused(f"A request of kind {request.kind} is not answered by {kind}.", fix="Choose the answer of its kind.")
     if request.received_at > at:
         raise RequestRefused("A request cannot be answered before it came in.", fix="Pass the instant of the answer.")

@@ -349,7 +349,7 @@ COMMENT ON COLUMN lethe.export_parts.version IS 'NULL in a bucket without versio
 
 CREATE TABLE lethe.request_answers (
     request TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind in ('received','proof_wanted','refused','bundle_ready','nothing_held','forwarded','instruction_ready')),
+    kind TEXT NOT NULL CHECK (kind in ('received','proof_wanted','refused','bundle_ready','nothing_held','forwarded','instruction_ready','processor_list')),
     number INTEGER NOT NULL CHECK (number between 1 and 9999),
     tenant BYTEA,
     state TEXT NOT NULL CHECK (state in ('prepared','sending','sent','refused')),
