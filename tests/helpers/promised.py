@@ -71,14 +71,23 @@ class PromisedHome:
 
     @contextmanager
     def copy(self, patch: pytest.MonkeyPatch) -> Iterator[str]:
-        """A copy of Lethe's own database, which the environment leads to until it is left; a superuser's URL of it."""
+        """A copy of Lethe's own database and of the heads kept outside, which the environment leads to until it is left; a superuser's URL of it."""
         name = f"copy_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self.server.url(), autocommit=True) as admin:
             admin.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(self.lethe)))
+        s3, bucket = buckets.client(object_store(self.objects.endpoint)), name.replace("_", "-")
+        buckets.ensure_bucket(s3, bucket, versioned=True)
+        for head in s3.list_objects_v2(Bucket=buckets.LETHE, Prefix="ledger/heads/").get("Contents", []):
+            s3.copy_object(Bucket=bucket, Key=head["Key"], CopySource={"Bucket": buckets.LETHE, "Key": head["Key"]})
         with patch.context() as inside:
             for connection, role in LETHE_ROLES.items():
                 inside.setenv(f"AIRFLOW_CONN_{connection.upper()}", self.server.url(name, user=role))
+            outside = json.loads(os.environ["AIRFLOW_CONN_LETHE_S3"])
+            outside["extra"]["bucket"] = bucket
+            inside.setenv("AIRFLOW_CONN_LETHE_S3", json.dumps(outside))
             yield self.server.url(name)
+        buckets.empty(s3, bucket)
+        s3.delete_bucket(Bucket=bucket)
         with psycopg.connect(self.server.url(), autocommit=True) as admin:
             admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
