@@ -65,6 +65,7 @@ def test_every_page_says_the_danger_and_what_to_do(bag):
 
 
 SAYS = {
+    "deadlines": ("business day 3", "business day 5", "`DeadlineMissed`", "`AlertNotLeft`", "`lethe request answered ID`"),
     "legal_hold": ("telephone number", "add a hold for each", "the user of Airflow", "`airflow-clean`"),
     "missed_runs": ("`retention_purge`", "`archive_expiry`", "26 hours", "`make airflow-clean`"),
     "policy_audit": ("drift", "files", "archive object", "day of review", "ledger", "`lethe verify`", "`lethe check`"),
@@ -160,7 +161,8 @@ def test_nothing_reads_a_clock_when_a_dag_is_parsed(file):
 HEAVY = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import archive_expiry, legal_hold, missed_runs, policy_audit, processor_list, request_intake, retention_purge, subject_export
+import archive_expiry, deadlines, legal_hold, missed_runs, policy_audit, processor_list, promise_report, request_intake, retention_purge
+import subject_export
 print([m for m in ("pandas", "great_expectations", "boto3", "networkx") if m in sys.modules])
 """
 

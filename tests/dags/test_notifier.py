@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,11 +14,17 @@ from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
+from sqlalchemy.engine import make_url
 
 from demo.garden import CANARY
 from demo.postgres import free_port
-from lethe.airflow import notifier
-from lethe.errors import NotClean
+from helpers.control import DIGEST_KEY, ControlDatabase
+from lethe.airflow import deadlines, notifier
+from lethe.connections import from_environment
+from lethe.errors import DeadlineMissed, NotClean
+from lethe.evidence.ledger import records
+from lethe.subjects.identifiers import identifier
+from lethe.subjects.requests import open_request
 
 DAGS = Path(__file__).parents[2] / "dags"
 ERROR = NotClean("technical-logs/technical_logs: 12 due rows left.", fix="Clear the task `purge`; it goes on where it stopped.")
@@ -156,7 +163,7 @@ def test_a_plan_waits_all_the_same_when_nobody_could_be_told(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(("reason", "alerts"), [("timed_out", 1), ("all_tasks_deadlocked", 1), ("task_failure", 0)])
-@pytest.mark.parametrize("dag", ["retention_purge", "policy_audit", "missed_runs"])
+@pytest.mark.parametrize("dag", ["retention_purge", "policy_audit", "missed_runs", "deadlines"])
 def test_a_dag_run_that_took_too_long_is_told_once_and_a_failed_task_not_a_second_time(
     webhook: tuple[int, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch, dag: str, reason: str, alerts: int
 ) -> None:
@@ -175,3 +182,47 @@ def test_a_dag_run_that_took_too_long_is_told_once_and_a_failed_task_not_a_secon
     if alerts:
         assert f"DAG {dag}, run scheduled__1" in webhook[1][0]["message"] and "Safe to do now" in webhook[1][0]["message"]
         assert ("took too long" in webhook[1][0]["message"]) == (reason == "timed_out")
+
+
+def asked(control: ControlDatabase, kind: str) -> str:
+    """A request or question of Monday, 9 November 2026: warned on Friday 13, red on Tuesday 17."""
+    at = datetime.fromisoformat("2026-11-09T16:00:00+01:00")
+    how: dict[str, Any] = {"channel": "email", "language": "fr", "by": "j.dupont", "request_key": bytes(32), "digest_key": DIGEST_KEY}
+    with control.runtime.begin() as connection:
+        return open_request(connection, [identifier("email", CANARY)], kind=kind, received_at=at, at=at, **how).request.id
+
+
+def test_what_is_near_is_told_by_mail_and_webhook_once_and_what_is_red_fails_and_alerts(
+    control: ControlDatabase,
+    mailbox: tuple[int, list[bytes]],
+    webhook: tuple[int, list[dict[str, Any]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lethe.airflow.connections.from_airflow", from_environment)
+    runtime = make_url(control.url).set(username="lethe_runtime", password=None).render_as_string(hide_password=False)
+    monkeypatch.setenv("AIRFLOW_CONN_LETHE_DB", runtime)
+    monkeypatch.delenv("LETHE_POLICY_DIR", raising=False)
+    request, question = asked(control, "access"), asked(control, "question")
+
+    def hour(at: str) -> dict[str, Any]:
+        monkeypatch.setattr("lethe.instants.now", lambda: datetime.fromisoformat(at))
+        return deadlines.check()
+
+    channels(monkeypatch, f"json://127.0.0.1:{free_port()}/")
+    with pytest.raises(notifier.AlertNotLeft):
+        hour("2026-11-13T00:05:00+01:00")
+    channels(monkeypatch, mail_url(mailbox[0]), f"json://127.0.0.1:{webhook[0]}/")
+    assert sorted(hour("2026-11-13T01:05:00+01:00")["told"]) == sorted([f"{request}:reply", f"{question}:reply"])
+    assert hour("2026-11-13T02:05:00+01:00")["told"] == []
+    (letter,), (posted,) = mailbox[1], webhook[1]
+    assert posted["title"] == "Lethe: 2 replies are due soon"
+    for said in (letter.decode(), posted["message"]):
+        assert request in said and question in said and "2026-11-17" in said and "by law by 2026-12-09" in said
+    with pytest.raises(DeadlineMissed) as missed:
+        hour("2026-11-17T00:05:00+01:00")
+    notifier.Alert().notify({"ti": SimpleNamespace(dag_id="deadlines", task_id="check", run_id="scheduled__1"), "exception": missed.value})
+    assert webhook[1][1]["title"] == "Lethe: deadlines needs you" and "Safe to do now: Answer them now" in webhook[1][1]["message"]
+    assert request in webhook[1][1]["message"] and len(mailbox[1]) == 2
+    with control.runtime.connect() as connection:
+        kept = [r.body for r in records(connection, kind="deadlines.checked")]
+    assert len(kept) == 4 and CANARY not in str([kept, mailbox[1], webhook[1], missed.value])

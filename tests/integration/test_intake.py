@@ -92,6 +92,15 @@ def test_json_and_csv_open_their_requests_and_go_and_a_neighbour_stays(box: Box)
         assert walk(connection).broken is None
 
 
+def test_a_question_is_opened_and_a_proof_beside_it_is_not_kept(box: Box) -> None:
+    box.put("passport.pdf", b"%PDF proof")
+    box.put("one.json", [{**ONE, "kind": "question", "proof": "passport.pdf"}, {"kind": "question", "language": "en"}])
+    assert len(take(box).requests) == 2 and box.left() == [] and box.left(box.proofs) == []
+    assert box.sql("SELECT DISTINCT kind, state FROM lethe.requests") == [("question", "received")]
+    (gone,) = box.evidence("intake.deleted")
+    assert (gone["proofs_moved"], gone["proofs_late"]) == (0, 1)
+
+
 def test_on_a_real_gateway_all_versions_and_markers_of_a_file_go_and_its_proof_moves_encrypted(shelf: Box) -> None:
     box = shelf
     box.put("passport.pdf", b"%PDF first")

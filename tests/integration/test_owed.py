@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -24,6 +25,8 @@ from lethe.control.tables import request_answers
 from lethe.deadlines import Due
 from lethe.errors import DeadlineMissed, DeadlineUnknown, LetheError, NotInForce, ProofNotNeeded, RequestRefused
 from lethe.evidence.ledger import records
+from lethe.policy.period import Period
+from lethe.policy.terms import Terms
 from lethe.subjects.extending import extend
 from lethe.subjects.identifiers import identifier
 from lethe.subjects.proofs import store_proof
@@ -207,6 +210,14 @@ def test_of_the_law_s_deadline_somebody_is_told_too_and_of_the_extended_one_agai
     assert desk.evidence()[-1]["legal"] == {"over": 1}
 
 
+def test_a_deadline_of_the_law_that_is_over_is_red_also_where_a_reply_is_promised_later(desk: Desk) -> None:
+    request = desk.ask(terms=Terms(reply=Period("P40BD")))
+    assert desk.owed("2026-12-09T23:59:59+01:00")[request].stage is Stage.WARN
+    with pytest.raises(DeadlineMissed, match=r"reply due 2027-01-07, in 28 days, by law was due 2026-12-09"):
+        desk.check("2026-12-10T00:05:00+01:00")
+    assert desk.evidence()[-1]["red"] == [request]
+
+
 def test_what_nobody_could_be_told_of_is_on_record_and_told_by_the_next_check(desk: Desk) -> None:
     request, red = desk.ask(), None
 
@@ -236,6 +247,24 @@ def test_nobody_is_told_twice_by_a_process_that_was_killed_before_it_told_anybod
     assert desk.evidence() == []
     assert desk.check("2026-11-13T11:00:00+01:00")["told"] == [f"{request}:reply"]
     desk.check("2026-11-13T12:00:00+01:00", tell=pytest.fail)
+
+
+def test_of_two_checks_at_once_one_tells_and_the_other_waits_for_it(desk: Desk) -> None:
+    request = desk.ask()
+    at = "2026-11-13T10:00:00+01:00"
+    second: list[dict[str, Any]] = []
+    other = threading.Thread(target=lambda: second.append(desk.check(at, tell=pytest.fail)))
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+
+    def slowly(near: Sequence[Owed]) -> None:
+        other.start()
+        with desk.control.superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            assert any(connection.scalar(waiting) for _ in range(20_000)), "the second check waits"
+        desk.tell(near)
+
+    assert desk.check(at, tell=slowly)["told"] == [f"{request}:reply"]
+    other.join(60)
+    assert [body["told"] for body in second] == [[]] and len(desk.told) == 1
 
 
 def test_the_evidence_has_counts_and_ids_and_no_trace_of_a_person(desk: Desk) -> None:
@@ -296,8 +325,11 @@ def test_the_command_opens_a_question_lists_what_is_owed_and_takes_its_answer(de
     assert code == 0 and all(word in out for word in ("question", "fine", "red", "over")) and "canary" not in out
     for wrong in (("--sent",), ("--number", "2")):
         assert lethe("answered", question, *wrong, "--by", "a.martin")[0] == 2
+    assert lethe("new", "-", "--kind", "question", "--channel", "letter", "--by", "j.dupont", given="{}")[0] == 0, (
+        "nobody has to say who asks"
+    )
     code, out, _ = lethe("answered", question, "--by", "a.martin", "--json")
     assert code == 0 and json.loads(out)["state"] == "answered"
     code, _, err = lethe("answered", late, "--by", "a.martin")
     assert code == 2 and "does not lead to answered" in err
-    assert set(desk.owed("2026-11-20T10:00:00+01:00")) == {late}
+    assert {r for r in desk.owed("2099-11-20T10:00:00+01:00")} & {late, answered, question} == {late}

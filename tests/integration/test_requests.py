@@ -22,7 +22,7 @@ from helpers import traces
 from helpers.control import DIGEST_KEY, ControlDatabase
 from lethe.cli import app
 from lethe.connections import parse
-from lethe.control.requests import LEADS_TO, RequestChannel, RequestKind, RequestState, list_requests
+from lethe.control.requests import LEADS_TO, NO_LEGAL_DEADLINE, RequestChannel, RequestKind, RequestState, list_requests
 from lethe.errors import RequestRefused, UnknownName, Unopenable
 from lethe.evidence.ledger import records, walk
 from lethe.evidence.record import keyed_digest
@@ -173,7 +173,7 @@ def test_every_choice_of_the_code_is_one_of_the_database(control: ControlDatabas
             assert decided.identity == ("verified" if decision == "accept" and reason != "no_identity_needed" else "claimed")
 
 
-@pytest.mark.parametrize("kind", sorted(set(RequestKind) - {RequestKind.PROCESSOR_LIST, RequestKind.TENANT_INSTRUCTION}))
+@pytest.mark.parametrize("kind", sorted(set(RequestKind) - {RequestKind.PROCESSOR_LIST, *NO_LEGAL_DEADLINE}))
 def test_nobody_gets_a_person_s_data_without_an_identity(control: ControlDatabase, kind: str) -> None:
     asked = opened(control, kind=kind).request.id
     before = everything(control)

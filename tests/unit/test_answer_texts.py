@@ -74,6 +74,14 @@ def test_every_answer_is_whole_in_its_language_and_has_nothing_of_the_person(kin
     assert letter(kind, language, words) == made and "s3cret" not in repr(made)
 
 
+@pytest.mark.parametrize(("language", "proof"), [("fr", "preuve d’identité"), ("en", "proof of identity")])
+def test_who_puts_a_question_is_asked_for_no_proof_and_told_of_no_deadline_of_the_law(language: str, proof: str) -> None:
+    asked, requested = (letter("received", language, kind=kind).text for kind in ("question", "access"))
+    assert "question" in asked and "6 " in asked and "12" not in asked.replace(ID, "") and proof not in asked
+    assert proof in requested and ("RGPD" in requested or "GDPR" in requested)
+    assert "\n\n\n" not in asked and ID in asked
+
+
 @pytest.mark.parametrize("language", ["fr", "en"])
 @pytest.mark.parametrize("kind", ["refused", "bundle_ready", "nothing_held"])
 def test_every_refusal_and_partial_answer_names_the_authority_and_the_court(kind: str, language: str) -> None:

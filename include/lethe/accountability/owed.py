@@ -65,6 +65,11 @@ class Owed:
         found = ("reply",) if self.stage is Stage.WARN else ()
         return (*found, "extended" if self.extended else "legal") if self.legal_stage is LegalStage.NEAR else found
 
+    @property
+    def missed(self) -> bool:
+        """Is the reply due and not given, by the promise or, where a company promises none so soon, by the law?"""
+        return self.stage is Stage.RED or self.legal_stage is LegalStage.OVER
+
 
 Tell = Callable[[Sequence[Owed]], None]
 """Tells whoever answers of replies whose deadlines are near; raises a LetheError when nobody could be told."""
@@ -141,21 +146,22 @@ def _evidence(found: Sequence[Owed], told: frozenset[tuple[str, str]], *, at: da
     """Small, however many are open: counts of all, ids of the first of those that somebody has to act on."""
     stages = Counter((each.kind.value, each.stage.value) for each in found)
     legal = Counter(each.legal_stage.value for each in found if each.legal_stage not in (None, LegalStage.FINE))
-    by_stage = {stage: [each.request for each in found if each.stage is stage] for stage in (Stage.WARN, Stage.RED)}
+    red = [each.request for each in found if each.missed]
+    warned = [each.request for each in found if each.stage is Stage.WARN and not each.missed]
     return {
         "at": at.isoformat(),
-        "outcome": "missed" if by_stage[Stage.RED] else "clean",
+        "outcome": "missed" if red else "clean",
         "open": len(found),
         "stages": {kind: {s: n for (k, s), n in sorted(stages.items()) if k == kind} for kind in sorted({k for k, _ in stages})},
         "legal": dict(sorted(legal.items())),
-        "warned": by_stage[Stage.WARN][:_MOST_IN_EVIDENCE],
-        "red": by_stage[Stage.RED][:_MOST_IN_EVIDENCE],
+        "warned": warned[:_MOST_IN_EVIDENCE],
+        "red": red[:_MOST_IN_EVIDENCE],
         "told": [f"{request}:{deadline}" for request, deadline in sorted(told)][:_MOST_IN_EVIDENCE],
     }
 
 
 def _missed(found: Sequence[Owed], *, today: date, untold: LetheError | None) -> DeadlineMissed:
-    red = [each for each in found if each.stage is Stage.RED]
+    red = [each for each in found if each.missed]
     named = "; ".join(_named(each, today) for each in red[:MOST_NAMED])
     more = f"; and {len(red) - MOST_NAMED} more" if len(red) > MOST_NAMED else ""
     also = " And nobody could be told of others that are near: the next check tells of them." if untold else ""
@@ -167,7 +173,8 @@ def _missed(found: Sequence[Owed], *, today: date, untold: LetheError | None) ->
 
 def _named(each: Owed, today: date) -> str:
     late = (today - each.reply_on).days
-    since = "today" if not late else f"{late} {'day' if late == 1 else 'days'} ago"
+    days = f"{abs(late)} {'day' if abs(late) == 1 else 'days'}"
+    since = "today" if not late else f"{days} ago" if late > 0 else f"in {days}"
     text = f"{each.request} ({each.kind}, {each.state}): reply due {each.reply_on}, {since}"
     if each.legal is None or each.legal_stage is LegalStage.FINE:
         return text
