@@ -11,7 +11,20 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import airflow_share, archive, completeness, expiry, partitions, person, planning, purging, request_run, tenfold, unordered
+from benchmarks import (
+    airflow_share,
+    archive,
+    completeness,
+    expiry,
+    partitions,
+    person,
+    planning,
+    processors,
+    purging,
+    request_run,
+    tenfold,
+    unordered,
+)
 from benchmarks.score import Row, show
 from benchmarks.world import Ground, ground
 
@@ -25,6 +38,7 @@ MEASURES: dict[str, Callable[[Ground], list[Row]]] = {
     "archive": archive.measure,
     "expiry": expiry.measure,
     "person": person.measure,
+    "processors": processors.measure,
     "request": request_run.measure,
     "airflow": airflow_share.measure,
 }

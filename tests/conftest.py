@@ -22,6 +22,7 @@ GROUPS = {
     "dags/test_scheduler.py": "airflow",
     "dags/test_request_intake.py": "airflow of requests",
     "dags/test_subject_export.py": "airflow of requests",
+    "dags/test_processor_list.py": "airflow of requests",
 }
 """Files of tests that share a running Airflow: it takes most of a minute to start. Every other file is a group of its own."""
 

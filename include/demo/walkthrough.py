@@ -74,9 +74,25 @@ def _run(home: Home, as_of: str) -> None:
 
     print("\n7. Somebody asks for their data: the request, the decision on who asks, the bundle, the mail with its link")
     bundles, mail = answer_somebody(home)
+
+    print("\n8. Who receives data: the list of processors as of today, for anybody who asks, and the record of processing activities")
+    processors, record = list_processors(home)
     print(f"\nThe report, for a browser: {report}")
     print(f"The mail: {mail}")
     print(f"The bundle, as its reader fetched it by the mail's link: {', '.join(map(str, bundles))}")
+    print(f"The list of processors: {processors}")
+    print(f"The record of processing activities: {record}")
+
+
+def list_processors(home: Home) -> tuple[Path, Path]:
+    """Makes the list and the record, stores them and has them checked; the pages that people open. The environment leads to the demo."""
+    from lethe.accountability.listing import make_list
+    from lethe.workspace import Workspace
+
+    with Workspace.open() as workspace:
+        made = make_list(workspace)
+    print(f"  {len(made['processors'])} processors, {len(made['recipients'])} other recipients, {len(made['checks'])} checks passed")
+    return home.reports / made["folder"] / "public" / "processors.en.html", home.reports / made["folder"] / "internal" / "record.en.html"
 
 
 def answer_somebody(home: Home) -> tuple[list[Path], Path]:

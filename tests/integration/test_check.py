@@ -17,7 +17,8 @@ from lethe.catalog.load import load_catalog
 from lethe.catalog.model import Catalog, Exemption, Store
 from lethe.check import check
 from lethe.connections import Connection
-from lethe.errors import Unreachable
+from lethe.errors import InvalidFile, Unreachable
+from lethe.processors.check import REGISTER_KINDS
 from lethe.settings import SHIPPED
 from lethe.stores.postgres.describe import describe
 from lethe.stores.s3.client import client
@@ -139,6 +140,29 @@ def test_a_company_that_tells_nobody_anything_is_not_clean(tmp_path: Path) -> No
     (tmp_path / "shop" / "disclosure.yaml").unlink()
     silent = check(Workspace.open(none, tmp_path / "shop"), on=ON).findings
     assert [(f.where, f.stops) for f in silent if f.kind == "not disclosed"] == [("disclosure.yaml", True)]
+
+
+def test_a_company_without_a_register_of_processors_is_not_clean(tmp_path: Path) -> None:
+    def none(connection_id: str) -> Connection:
+        raise Unreachable(f"Connection {connection_id!r} is not set.")
+
+    shutil.copytree(SHIPPED, tmp_path / "shop")
+    register = tmp_path / "shop" / "processors.yaml"
+    with Workspace.open(none, tmp_path / "shop") as workspace:
+        whole = check(workspace, on=ON)
+        assert not {f.kind for f in whole.findings} & REGISTER_KINDS and whole.ends_soon == ()
+        ending = check(workspace, on=date(2034, 12, 1))
+        assert [(e.id, e.days_left) for e in ending.ends_soon] == [("rivage", 30)] and not {
+            f.kind for f in ending.findings
+        } & REGISTER_KINDS
+        register.write_text(register.read_text().replace("in_force_to: 2034-12-31", "in_force_to: 2026-11-23"))
+        over = check(workspace, on=ON)
+        assert [(f.kind, f.where) for f in over.findings if f.kind in REGISTER_KINDS] == [("agreement over", "processors.yaml rivage")]
+        register.unlink()
+        assert [f.where for f in check(workspace, on=ON).findings if f.kind in REGISTER_KINDS] == ["processors.yaml"]
+        register.write_text("warn_before_end: P60D\nprocessors: [{id: x, versions: [{kind: analytics}]}]\n")
+        with pytest.raises(InvalidFile, match="three kinds of processor only"):
+            check(workspace, on=ON)
 
 
 def _workspace(url: str, objects: Connection) -> Workspace:

@@ -447,7 +447,7 @@ def test_two_at_once_are_one(desk: Desk, person: str) -> None:
     assert exported(desk, request).state == "stored"
 
 
-def test_the_page_is_in_both_languages_and_names_the_authority(desk: Desk, person: str) -> None:
+def test_the_page_is_in_both_languages_and_names_the_authority_and_who_received_it(desk: Desk, person: str) -> None:
     request = desk.request(("email", person))
     exported(desk, request)
     with zipfile.ZipFile(io.BytesIO(desk.parts(request)[0])) as opened:
@@ -455,3 +455,4 @@ def test_the_page_is_in_both_languages_and_names_the_authority(desk: Desk, perso
     assert set(pages) == {"index.html", "index.en.html"}
     for page in pages.values():
         assert "CNIL" in page and request in page and "<script" not in page and not re.search(r'(?:src|href)="https?:', page)
+        assert "Rivage Hébergement SAS" in page and "SPK-RIV-2025-01" not in page, "the companies of that day, and nothing internal"

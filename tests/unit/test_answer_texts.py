@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 from datetime import UTC, date, datetime
+from email import message_from_bytes
+from email.policy import default
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from lethe.errors import IdentifierRefused, RequestRefused, Unreachable
 from lethe.policy.load import load_policies
 from lethe.settings import SHIPPED
 from lethe.subjects.answers.dates import written_day, written_instant, written_size
-from lethe.subjects.answers.message import address, envelope
+from lethe.subjects.answers.message import Attachment, address, envelope
 from lethe.subjects.answers.render import Letter, render
 from lethe.subjects.answers.smtp import mail_server
 from lethe.subjects.answers.words import check_turn, words_of
@@ -32,6 +34,9 @@ EXTRA: dict[str, list[dict[str, Any]]] = {
     "refused": [{"reason": r} for r in sorted(REASONS["refuse"][1])],
     "bundle_ready": [BUNDLE, {**BUNDLE, "parts": [PART, PART], "left_out": ["secrets", "other_persons"]}],
     "instruction_ready": [BUNDLE, {**BUNDLE, "left_out": ["secrets"]}],
+    "processor_list": [
+        {"as_of": "2026-11-10", "processors": 6, "recipients": 3, "files": [{"name": "processors.pdf", "size": 1234, "sha256": "cd" * 32}]}
+    ],
 }
 REMEDIES = {
     "fr": ("article 77 du RGPD", "article 79 du RGPD", "tribunal", "CNIL", "3 Place de Fontenoy, TSA 80715, 75334 Paris Cedex 07", "www.cnil.fr/fr/plaintes"),
@@ -170,13 +175,14 @@ TURNS: dict[str, set[Any]] = {
     "received": set(RequestState) - {RequestState.CLOSED},
     "proof_wanted": {"more_asked"},
     "refused": {"refused"},
-    **dict.fromkeys(("bundle_ready", "nothing_held", "forwarded", "instruction_ready"), DECIDED),
+    **dict.fromkeys(("bundle_ready", "nothing_held", "forwarded", "instruction_ready", "processor_list"), DECIDED),
 }
 
 
 @pytest.mark.parametrize("kind", list(AnswerKind))
 def test_each_answer_is_given_in_its_turn_only(kind: AnswerKind) -> None:
     whose = {"kind": "tenant_instruction", "tenant": "42"} if kind == "instruction_ready" else {}
+    whose = {"kind": "processor_list"} if kind == "processor_list" else whose
     for state in RequestState:
         asked = request(state=state, closed_at=AT if state == "closed" else None, **whose)
         if state in TURNS[kind]:
@@ -197,6 +203,33 @@ def test_nothing_is_told_of_data_before_an_identity_and_a_tenant_gets_a_tenant_s
         check_turn(request(identity="claimed", **instruction), AnswerKind(kind), at=AT)
     with pytest.raises(RequestRefused, match="is not answered by"):
         check_turn(request(**other), AnswerKind(kind), at=AT)
+
+
+def test_the_list_of_processors_needs_no_identity_and_answers_its_own_kind_of_request_alone() -> None:
+    check_turn(request(kind="processor_list", identity="none", state="accepted"), AnswerKind.PROCESSOR_LIST, at=AT)
+    for kind in set(RequestKind) - {RequestKind.PROCESSOR_LIST}:
+        with pytest.raises(RequestRefused, match="is not answered by"):
+            check_turn(request(kind=kind), AnswerKind.PROCESSOR_LIST, at=AT)
+    french = letter("processor_list", kind="processor_list")
+    assert "10 novembre 2026" in french.text and "processors.pdf (1,2 ko)" in french.text and "cd" * 32 in french.text
+
+
+def test_files_beside_an_answer_are_there_byte_for_byte_and_the_same_answer_is_the_same_mail() -> None:
+    sender = address("privacy@spotrak.com")
+    files = (
+        Attachment(name="processors.pdf", media_type="application/pdf", content=bytes(range(256))),
+        Attachment(name="processors.csv", media_type="text/csv", content="é;\r\n".encode()),
+    )
+    made = [
+        envelope(letter("received"), sender=sender, recipient=sender, reply_to=sender, reference=f"{ID}.received.1", at=AT, attached=files)
+        for _ in range(2)
+    ]
+    assert made[0].content == made[1].content and made[0].content.isascii()
+    mail: Any = message_from_bytes(made[0].content, policy=default)
+    got = {a.get_filename(): (a.get_content_type(), a.get_payload(decode=True)) for a in mail.iter_attachments()}
+    assert got == {f.name: (f.media_type, f.content) for f in files}
+    body = mail.get_body(("plain",))
+    assert body.get_content().replace("\r\n", "\n").strip() == letter("received").text.strip() and body["Content-Language"] == "fr"
 
 
 @pytest.mark.parametrize(

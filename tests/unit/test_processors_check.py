@@ -40,7 +40,7 @@ def findings(edit: Edit = lambda v: None, *, on: date = ON, disclosure: Disclosu
     return [(f.kind, f.where.removeprefix("processors.yaml ")) for f in found]
 
 
-@pytest.mark.parametrize("on", [date(2026, 5, 1), ON, date(2027, 12, 31)])
+@pytest.mark.parametrize("on", [date(2026, 5, 1), ON, date(2034, 12, 31)])
 def test_the_shipped_register_has_nothing_against_it(on: date) -> None:
     assert findings(on=on) == []
 

@@ -62,6 +62,13 @@ def answer_list(
     return sent
 
 
+def posted(workspace: Workspace, request_id: str, *, by: str, at: datetime) -> None:
+    """Takes a request to `answered` whose letter was posted, as `settle` says; one that is there already stays."""
+    with workspace.control.begin() as control:
+        if request_of(control, request_id).state in {RequestState.ACCEPTED, RequestState.LOCATED}:
+            move_on(control, request_id, RequestState.ANSWERED, by=by, at=at)
+
+
 def print_list(workspace: Workspace, request_id: str, *, file: Path, by: str, at: datetime) -> Answer:
     """Writes the letter to a new file and the list's files beside it, for a request without an e-mail address. Raises as `answer_list` does."""
     drafted = current(workspace, at=at)

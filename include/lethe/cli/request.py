@@ -245,6 +245,7 @@ def answered(
     as_json: AsJson = False,
 ) -> None:
     """Says that a question, or a request, was answered by hand; with --kind, what became of an answer in doubt, refused, or printed."""
+    from lethe.accountability.answering import KIND, posted
     from lethe.errors import RequestRefused
     from lethe.instants import now
     from lethe.subjects.answers.by_hand import settle
@@ -259,7 +260,10 @@ def answered(
     if sent == send_again:
         raise RequestRefused("An answer was sent, or is to be sent again.", fix="Give one of --sent and --send-again.")
     with Workspace.open() as workspace:
-        made = settle(workspace.control, request_id, kind, sent=sent, by=by or getpass.getuser(), at=now(), number=number)
+        who, at = by or getpass.getuser(), now()
+        made = settle(workspace.control, request_id, kind, sent=sent, by=who, at=at, number=number)
+        if sent and made.kind is KIND:
+            posted(workspace, request_id, by=who, at=at)
     print_json(made) if as_json else say(f"The answer {made.kind} to request {made.request} is {made.state}.")
 
 

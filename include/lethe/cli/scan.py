@@ -42,7 +42,7 @@ def scan(
         / "disclosure.yaml": "# What a person reads of each dataset. Recipients are defined above and named below; none: nobody outside.\n"
         + _yaml(starter_disclosure(value)),
         folder
-        / "processors.yaml": "# The companies that receive data, each with its history (docs/catalog-format.md). As it stands: none does.\n"
+        / "processors.yaml": "# The companies that receive data, each with its history (docs/catalog-format.md). As it stands, none does.\n"
         + _yaml({"warn_before_end": "P60D", "person_categories": {}, "processors": [], "recipients": []}),
         folder / version / "policy.yaml": _yaml(_policy(company, today, time_zone, words)),
         folder / version / "rules.yaml": "# A period is P12M, P5Y or P30D. None is guessed: nothing loads until each is decided.\n"

@@ -23,7 +23,6 @@ from lethe.processors.model import (
     InForce,
     Processor,
     ProcessorKind,
-    ProcessorRole,
     Recipient,
     RecipientKind,
     Register,
@@ -59,7 +58,7 @@ class Flow(Frozen):
 
 def flows(entries: tuple[InForce, ...]) -> tuple[Flow, ...]:
     """What the company itself hands out on a day, by the entries in force then. What a processor passes on is no flow of the company's."""
-    return tuple(Flow(dataset=d, kind=e.version.kind, entry=e.id) for e in entries if _direct(e) for d in e.version.datasets)
+    return tuple(Flow(dataset=d, kind=e.version.kind, entry=e.id) for e in entries if e.direct for d in e.version.datasets)
 
 
 def no_register() -> CheckFinding:
@@ -162,7 +161,7 @@ def _flows(entries: tuple[InForce, ...], disclosure: Disclosure) -> Iterator[Che
             "No entry of this kind receives the dataset." if known else "It is no kind of entry that the register knows.",
             f"Add the dataset to an entry of {FILE} that is active, or remove the recipient from the dataset.",
         )
-    for entry in (e for e in entries if _direct(e)):
+    for entry in (e for e in entries if e.direct):
         if not entry.version.datasets:
             yield _finding(
                 "entry without flow", f"{FILE} {entry.id}", "It receives no dataset.", "Name what it receives, or end it with `active_to:`."
@@ -175,11 +174,6 @@ def _flows(entries: tuple[InForce, ...], disclosure: Disclosure) -> Iterator[Che
                     f"Persons are not told that this dataset goes to a recipient of the kind `{entry.version.kind}`.",
                     f"Add it to the dataset's `recipients:` in {DISCLOSURE}, or remove the dataset here.",
                 )
-
-
-def _direct(entry: InForce) -> bool:
-    """Does it receive data from the company itself?"""
-    return getattr(entry.version, "role", None) is not ProcessorRole.SUB_PROCESSOR
 
 
 def _living(register: Register, on: date) -> Iterator[tuple[str, Version]]:

@@ -262,6 +262,11 @@ class InForce(Frozen):
     type: Literal["processor", "recipient"]
     version: ProcessorVersion | RecipientVersion
 
+    @property
+    def direct(self) -> bool:
+        """Does it receive data from the company itself, and not from another processor?"""
+        return not (isinstance(self.version, ProcessorVersion) and self.version.role is ProcessorRole.SUB_PROCESSOR)
+
 
 def _once(what: str, values: Any) -> None:
     if len(set(values)) != len(values):

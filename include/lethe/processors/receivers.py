@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from lethe.frozen import Frozen
 from lethe.policy.model import Id
-from lethe.processors.model import InForce, Location, ProcessorRole, ProcessorVersion
+from lethe.processors.model import InForce, Location, ProcessorVersion
 
 
 class Receiver(Frozen):
@@ -25,19 +25,15 @@ def receivers(entries: Iterable[InForce], dataset: Id, kind: str) -> tuple[Recei
     """
     there = {e.id: e for e in entries}
     found: dict[str, Receiver] = {}
-
-    def take(entry: InForce, through: str | None) -> None:
-        version = entry.version
-        if entry.id in found or dataset not in version.datasets:
-            return
+    # Pairs of an entry and the company above it, the next one last: a stack, because a chain may be deeper than calls may be.
+    stack: list[tuple[str, str | None]] = [(e.id, None) for e in reversed(tuple(there.values())) if e.version.kind == kind and e.direct]
+    while stack:
+        id_, through = stack.pop()
+        version = there[id_].version
+        if id_ in found or dataset not in version.datasets:
+            continue
         away = tuple(x for x in version.locations if not x.in_eea)
-        found[entry.id] = Receiver(name=version.legal_name, country=version.country, through=through, transfers=away)
-        for below in getattr(version, "sub_processors", ()):
-            if below in there:
-                take(there[below], version.legal_name)
-
-    for entry in there.values():
-        version = entry.version
-        if version.kind == kind and not (isinstance(version, ProcessorVersion) and version.role is ProcessorRole.SUB_PROCESSOR):
-            take(entry, None)
+        found[id_] = Receiver(name=version.legal_name, country=version.country, through=through, transfers=away)
+        if isinstance(version, ProcessorVersion):
+            stack += [(below, version.legal_name) for below in reversed(version.sub_processors) if below in there]
     return tuple(found.values())

@@ -128,7 +128,7 @@ def _told(sources: Sources, entries: Iterable[InForce], datasets: Mapping[str, T
         ],
         "sensitive": sensitive,
         "data": [_row(sources, d, entry, language) for d, entry in datasets.items()],
-        "recipient_kinds": [typeset(disclosure.recipients[r].of(language), language) if r in disclosure.recipients else r for r in kinds],
+        "recipient_kinds": [_sentence(disclosure.recipients[r].of(language), language) if r in disclosure.recipients else r for r in kinds],
         "recipients": [_recipient(e, language) for e in receiving],
         "transfers": [t for e in receiving for t in _transfers(e, language)],
     }
