@@ -20,6 +20,7 @@ from benchmarks import (
     person,
     planning,
     processors,
+    promises,
     purging,
     request_run,
     tenfold,
@@ -39,6 +40,7 @@ MEASURES: dict[str, Callable[[Ground], list[Row]]] = {
     "expiry": expiry.measure,
     "person": person.measure,
     "processors": processors.measure,
+    "promises": promises.measure,
     "request": request_run.measure,
     "airflow": airflow_share.measure,
 }
