@@ -27,10 +27,12 @@ from helpers.promised import PromisedHome, home_on, keep
 from lethe.accountability.promises import ControlVerdict, PromiseReport, Verdict, make_report, reading
 from lethe.accountability.promises.checks import CHECKS
 from lethe.accountability.promises.records import RUN_ENDS
+from lethe.airflow import promising
 from lethe.cli import app
+from lethe.connections import from_environment
 from lethe.errors import PromiseBroken
 from lethe.evidence.heads import S3Heads, kept_heads
-from lethe.evidence.ledger import records
+from lethe.evidence.ledger import append, records
 from lethe.instants import now
 from lethe.policy.controls import Control, ControlKind
 from lethe.policy.load import load_policies
@@ -391,11 +393,17 @@ def test_without_the_heads_kept_outside_nothing_rests_on_the_ledger(home: Promis
 # Time
 
 
-def test_evidence_from_the_future_is_never_fresh(home: PromisedHome, before: PromiseReport) -> None:
-    report = home.report(at=before.at - timedelta(hours=1))
-    dated = [c for c in controls(report).values() if c.evidence is not None and c.evidence.seq is not None]
-    assert dated and {c.verdict for c in dated} == {Verdict.FAILING}
-    assert all("dated after this report" in c.reason for c in dated)
+def test_evidence_from_the_future_is_never_fresh(home: PromisedHome, before: PromiseReport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with home.copy(monkeypatch), Workspace.open() as workspace:
+        with workspace.control.begin() as control:
+            append(control, "deadlines.checked", {"red": [], "legal": {}}, at=now() + timedelta(minutes=30))
+        keep(workspace)
+        report = home.report()
+        later = home.report(at=now() + timedelta(hours=1))
+    found = controls(report)["reply-5-business-days", "dag:deadlines"]
+    assert found.verdict is Verdict.FAILING and "dated after this report" in found.reason
+    assert_kept_apart_from({"dag:deadlines"}, report, before)
+    assert controls(later)["reply-5-business-days", "dag:deadlines"].verdict is Verdict.FRESH
 
 
 @pytest.mark.parametrize(
@@ -469,8 +477,9 @@ def test_an_attestation_is_given_by_an_approver_and_withdrawn(home: PromisedHome
 def test_the_report_is_written_recorded_and_its_head_kept_and_goes_red_for_what_was_lost_alone(
     home: PromisedHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(promising, "from_airflow", from_environment)
     with home.copy(monkeypatch), Workspace.open() as workspace:
-        made = make_report(workspace, at=now(), dags=home.dags)
+        made = promising.report()
         assert made["verdicts"]["failing"] == 0 and made["unbound"] == 0
         with workspace.control.connect() as control:
             (record,) = list(records(control, kind="promises.reported"))
@@ -518,8 +527,6 @@ def test_blocked_and_quarantined_rows_turn_their_promise_red_and_no_other(
     home: PromisedHome, before: PromiseReport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The end of a run like the last one, with red findings in one step."""
-    from lethe.evidence.ledger import append
-
     with home.copy(monkeypatch), Workspace.open() as workspace:
         with workspace.control.begin() as control:
             last = next(records(control, kind="run.finished")).content

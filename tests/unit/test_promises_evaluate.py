@@ -88,7 +88,7 @@ def test_a_promise_without_a_control_is_missing_and_broken_and_one_that_nobody_l
     assert (bare.verdict, bare.broken) == (V.MISSING, True)
     (unseen,) = judge(policy_of(controls=[{"rule": "logs"}]), {}, at=AT, published="", ledger="")
     assert (unseen.verdict, unseen.broken) == (V.FAILING, True)
-    assert unseen.controls[0].says == "Logs: kept for 12\N{NO-BREAK SPACE}months from event."
+    assert unseen.controls[0].says == "Logs: kept for 12\N{NO-BREAK SPACE}months, by the clock event."
     (unbuilt,) = judge(policy_of(controls=[{"unbuilt": "Statistics."}]), {}, at=AT, published="", ledger="")
     assert (unbuilt.verdict, unbuilt.broken) == (V.MISSING, False)
 

@@ -6,6 +6,8 @@ import hashlib
 from datetime import datetime
 from pathlib import Path
 
+from sqlalchemy import func, select
+
 from lethe.accountability.promises.checks import CHECKS
 from lethe.accountability.promises.evaluate import judge
 from lethe.accountability.promises.look import Look
@@ -24,12 +26,14 @@ from lethe.workspace import Workspace
 def assess(workspace: Workspace, *, at: datetime, dags: Path, before: bool = False) -> PromiseReport:
     """The report as of `at`. `workspace` may be opened without comparing its texts: that is done here. `dags`: the folder that Airflow reads.
 
+    The ledger is read in one snapshot; what was recorded between `at` and that is young, not from the future, so the later of both counts.
     `before`: `at` is not now, so only records until then count, and what is looked at live is what the last report before then saw.
     Raises NotInForce; Unreachable or a database's error when Lethe's own does not answer: without it there is no report.
     """
     policy = workspace.policy(at)
     text = read_text(workspace.folder / policy.version, policy)
     with workspace.control.connect().execution_options(isolation_level="REPEATABLE READ") as control:
+        at = at if before else max(at, control.execute(select(func.now())).scalar_one())
         records = Records(connection=control, until=at if before else None)
         look = Look(workspace=workspace, policy=policy, at=at, control=control, records=records, dags=dags, text=text)
         published = difference(records, policy, text)

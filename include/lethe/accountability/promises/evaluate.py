@@ -51,7 +51,7 @@ def _says(control: Control, policy: PolicyVersion) -> str:
     if rule is None:
         return ""
     kept = "" if rule.archive is None else f", then archived for {period(rule.archive.period)} under {rule.archive.law}"
-    return f"{rule.category.replace('-', ' ').capitalize()}: kept for {period(rule.period)} from {rule.clock.replace('_', ' ')}{kept}."
+    return f"{rule.category.replace('-', ' ').capitalize()}: kept for {period(rule.period)}, by the clock {rule.clock.replace('_', ' ')}{kept}."
 
 
 def judge_control(

@@ -88,9 +88,10 @@ def _promise(promise: PromiseVerdict, report: PromiseReport) -> dict[str, Any]:
         "tone": TONES[promise.verdict],
         "mark": MARKS[TONES[promise.verdict]],
         "note": ("in part " if len(own) > 1 else "") + "still to be built" if declared else "",
+        "broken": promise.broken,
         "quotes": [{"text": q, "found": _is_found(q, report)} for q in promise.quotes],
-        "means": promise.means,
-        "proof": promise.proof,
+        "means": promise.means.replace("`", ""),
+        "proof": promise.proof.replace("`", ""),
         "controls": [_control(c, report.time_zone) for c in promise.controls],
     }
 
@@ -130,8 +131,8 @@ def _evidence(control: ControlVerdict, zone: str) -> str:
         return f"record {evidence.seq}: {control.attested.by} vouches until {words.day(control.attested.until)}{reference}"
     if evidence.seq is None:
         return f"looked at on {_short(evidence.at, zone)}"
-    about = "" if evidence.recorded_at == evidence.at else f", about {_short(evidence.at, zone)}"
-    return f"record {evidence.seq}, {evidence.kind}, {_short(evidence.recorded_at, zone)}{about}"
+    written, about = _short(evidence.recorded_at, zone), _short(evidence.at, zone)
+    return f"record {evidence.seq}, {evidence.kind}, {written}{f', about {about}' if about != written else ''}"
 
 
 def _short(at: datetime, zone: str) -> str:
@@ -150,7 +151,7 @@ def _summary(report: PromiseReport) -> str:
     total, broken = len(report.promises), len(report.broken)
     kept = report.counts["fresh"] + report.counts["attested"]
     built = sum(p.verdict is Verdict.MISSING and not p.broken for p in report.promises)
-    parts = [f"{kept} of {total} promises are kept, and it shows."]
+    parts = [f"{kept} of {total} promises are shown to be kept."]
     if broken:
         parts.append(f"{broken} {'has' if broken == 1 else 'have'} a control that does not hold now.")
     if built:
@@ -183,7 +184,7 @@ def _blocks(report: PromiseReport, by_id: dict[str, Any]) -> Iterator[dict[str, 
     for _, each in groupby(report.sentences, key=lambda s: s.block):
         mine = list(each)
         kind = "bullet" if mine[0].kind == "bullet" else "heading" if all(map(_is_heading, mine)) else "paragraph"
-        yield {"kind": kind, "sentences": [[_piece(p, report, by_id) for p in s.pieces] for s in mine]}
+        yield {"kind": kind, "sentences": [list(_pieces(s, report, by_id)) for s in mine]}
 
 
 def _is_heading(sentence: Sentence) -> bool:
@@ -191,8 +192,11 @@ def _is_heading(sentence: Sentence) -> bool:
     return all(p.why for p in sentence.pieces) and len(sentence.text) < 40
 
 
-def _piece(piece: Any, report: PromiseReport, by_id: dict[str, Any]) -> dict[str, Any]:
-    mine = [p for p in report.promises if p.id in piece.promises]
-    tone = TONES[worst(p.verdict for p in mine)] if mine else "none" if piece.bound else "unbound"
-    tags = [{"id": p.id, "tone": by_id[p.id]["tone"], "mark": by_id[p.id]["mark"]} for p in mine]
-    return {"text": piece.text, "tone": tone, "mark": MARKS.get(tone, ""), "tags": tags}
+def _pieces(sentence: Sentence, report: PromiseReport, by_id: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each piece with the tone of its promises, and with the tags of those that quote nothing further on in the sentence."""
+    for n, piece in enumerate(sentence.pieces):
+        mine = [p for p in report.promises if p.id in piece.promises]
+        later = {i for after in sentence.pieces[n + 1 :] for i in after.promises}
+        tone = TONES[worst(p.verdict for p in mine)] if mine else "none" if piece.bound else "unbound"
+        tags = [{name: by_id[p.id][name] for name in ("id", "tone", "mark", "broken")} for p in mine if p.id not in later]
+        yield {"text": piece.text, "tone": tone, "mark": MARKS.get(tone, ""), "tags": tags}
