@@ -85,6 +85,11 @@ class Control(Frozen):
         """Kind and name: `rule:technical-logs`."""
         return f"{self.kind.value}:{self.name}"
 
+    @property
+    def key(self) -> str:
+        """What is looked at: the id, and of a DAG the evidence too. Two promises may name one DAG for different work of it."""
+        return self.id if self.evidence is None else f"{self.id} {self.evidence}"
+
     @model_validator(mode="after")
     def _is_one_thing(self) -> Control:
         if sum(getattr(self, k.value) is not None for k in ControlKind) != 1:

@@ -18,7 +18,7 @@ NOT_LOOKED_AT = Seen(unknown="nobody looked at it.")
 
 
 def judge(policy: PolicyVersion, seen: Mapping[str, Seen], *, at: datetime, published: str, ledger: str) -> tuple[PromiseVerdict, ...]:
-    """The verdict of every promise of `policy` as of `at`. `seen`: what was found, by the control's id.
+    """The verdict of every promise of `policy` as of `at`. `seen`: what was found, by the control's key.
 
     `published`: why the text is not the one that people were promised; `ledger`: why no record of the ledger may be rested on. Empty: all is well.
     """
@@ -31,7 +31,7 @@ def judge(policy: PolicyVersion, seen: Mapping[str, Seen], *, at: datetime, publ
             controls=tuple(
                 judge_control(
                     c,
-                    seen.get(c.id, NOT_LOOKED_AT),
+                    seen.get(c.key, NOT_LOOKED_AT),
                     at=at,
                     fresh_for=policy.fresh_for,
                     zone=policy.time_zone,

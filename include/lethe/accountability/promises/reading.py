@@ -37,9 +37,10 @@ EVIDENCE: Mapping[str, str] = {
 
 
 def see(look: Look) -> dict[str, Seen]:
-    """What was found of every control of the policy, by its id; each is looked at once, however many promises name it."""
+    """What was found of every control of the policy, by its key; each is looked at once, however many promises name it."""
     eyes = _Eyes(look)
-    return {control.id: _careful(eyes.see, control) for promise in look.policy.promises for control in promise.controls}
+    controls = {control.key: control for promise in look.policy.promises for control in promise.controls}
+    return {key: _careful(eyes.see, control) for key, control in controls.items()}
 
 
 def _careful(see: Callable[[Control], Seen], control: Control) -> Seen:
