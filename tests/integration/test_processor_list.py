@@ -189,6 +189,18 @@ def test_a_finding_makes_the_run_red_after_all_is_on_record_and_the_list_is_sent
     assert house.mailbox.mails == [] and house.state(asked) is RequestState.RECEIVED
 
 
+def test_what_changed_is_told_since_the_last_list_that_stood(house: House) -> None:
+    with house.open() as workspace:
+        make_list(workspace, as_of=date(2026, 9, 30), at=AT)
+    kept = (house.folder / "processors.yaml").read_text()
+    house.edit(loop)
+    with house.open() as workspace, pytest.raises(UntrueList):
+        make_list(workspace, as_of=date(2026, 10, 31), at=AT)
+    (house.folder / "processors.yaml").write_text(kept)
+    with house.open() as workspace:
+        assert make_list(workspace, at=AT)["since"] == "2026-09-30"
+
+
 def bad(folder: Path, text: str) -> None:
     file = folder / "processors.yaml"
     file.write_text(file.read_text().replace("country: IE", text, 1))
@@ -230,7 +242,6 @@ def test_a_store_that_is_away_or_keeps_something_else_is_found(house: House, mon
 
         with patched.object(Workspace, "s3", lambda *_: Altering()), pytest.raises(UntrueList, match=READ_BACK):
             make_list(workspace, at=AT)
-    house.client.delete_objects  # noqa: B018 - the bucket stays; another one is named
     monkeypatch.setenv(
         "AIRFLOW_CONN_LETHE_S3",
         json.dumps(

@@ -16,6 +16,7 @@ from lethe.accountability.processing_record.words import WORDS
 from lethe.catalog.model import Prefix
 from lethe.errors import BeforeRegister
 from lethe.policy.model import Role
+from lethe.processors.check import check_register
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,15 @@ def test_the_record_is_as_of_its_day_and_the_same_sources_give_the_same_bytes():
 def test_a_company_that_nobody_works_for_has_a_record_too():
     found = view(sources(register(entry("host", version("2020-01-01", "2020-12-31")))), "en")
     assert all(s["recipients"] == [] for s in (*found["controller"], *found["processor"]))
+
+
+def test_a_category_of_persons_without_words_is_a_finding():
+    register, _, catalog, disclosure = shipped()
+    changed = disclosure.datasets["leads"].model_copy(update={"persons": ("nobody",)})
+    other = disclosure.model_copy(update={"datasets": {**disclosure.datasets, "leads": changed}})
+    assert [(f.kind, f.where) for f in check_register(register, catalog, other, on=DAY)] == [
+        ("name not known", "disclosure.yaml leads nobody")
+    ]
 
 
 @pytest.mark.parametrize("language", ["fr", "en"])

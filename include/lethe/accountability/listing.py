@@ -46,7 +46,7 @@ class Drafted:
 
 
 def draft(workspace: Workspace, *, as_of: date | None = None, since: date | None = None, at: datetime) -> Drafted:
-    """The list as of a day (that of `at` when None). `since` None: the day of the last list before it that is on record.
+    """The list as of a day (that of `at` when None). `since` None: the day of the last list before it that stood.
 
     Raises BadAsOf for a day to come or a `since` that is not before it, NotInForce, BeforeRegister, InvalidFile.
     """
@@ -122,8 +122,9 @@ def make_list(workspace: Workspace, *, as_of: date | None = None, since: date | 
 
 
 def _last_before(control: Connection, day: date) -> date | None:
-    """The latest day before `day` of which a list is on record."""
-    days = (date.fromisoformat(r.content["as_of"]) for r in records(control, kind=LISTED))
+    """The latest day before `day` of which a list is on record that nothing was found against: what changed since another is not lost."""
+    told = (r.content for r in records(control, kind=LISTED))
+    days = (date.fromisoformat(t["as_of"]) for t in told if not t["findings"] and all(c["status"] == "passed" for c in t["checks"]))
     return max((d for d in days if d < day), default=None)
 
 

@@ -82,6 +82,7 @@ def check_register(register: Register, catalog: Catalog, disclosure: Disclosure,
     entries = as_of(register, on)
     return [
         *_names(register, catalog, on),
+        *_persons(register, disclosure),
         *_transfers(register, on),
         *check_agreements(register, on),
         *check_chain(register),
@@ -122,6 +123,19 @@ def _names(register: Register, catalog: Catalog, on: date) -> Iterator[CheckFind
         for key in version.data_categories:
             if entries and not any(_within(key, c) or _within(c, key) for c in held):
                 yield _finding("name not known", f"{where} {key}", "No dataset that it receives holds data of this category.", "Remove it.")
+
+
+def _persons(register: Register, disclosure: Disclosure) -> Iterator[CheckFinding]:
+    """Whose data a dataset is, in ids that the register has no words for: the record of processing could not say it."""
+    for dataset, told in disclosure.datasets.items():
+        for category in told.persons:
+            if category not in register.person_categories:
+                yield _finding(
+                    "name not known",
+                    f"{DISCLOSURE} {dataset} {category}",
+                    "It is no category of persons.",
+                    f"Define it under `person_categories:` of {FILE}.",
+                )
 
 
 def _transfers(register: Register, on: date) -> Iterator[CheckFinding]:
