@@ -21,6 +21,7 @@ from benchmarks import (
     person,
     planning,
     processors,
+    promises,
     purging,
     request_run,
     tenfold,
@@ -41,6 +42,7 @@ MEASURES: dict[str, Callable[[Ground], list[Row]]] = {
     "person": person.measure,
     "attachment": attachment.measure,
     "processors": processors.measure,
+    "promises": promises.measure,
     "request": request_run.measure,
     "airflow": airflow_share.measure,
 }

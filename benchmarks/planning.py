@@ -97,5 +97,5 @@ def _policy() -> PolicyVersion:
         backup_window=Period("P30D"),
         guard=Guard(max_share=1, max_rows=10**9),
         rules=rules,
-        promises=(Promise(id="p", quotes=("a benchmark",), means="rows of a year", proof="counted"),),
+        promises=(Promise(id="p", quotes=("a benchmark",), means="rows of a year", proof="counted", controls=()),),
     )

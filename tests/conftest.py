@@ -31,7 +31,7 @@ GROUPS = {
 FIRST = (
     "airflow", "faults/test_expiry_faults.py",
     "faults/test_archive_faults.py", "integration/test_canary.py", "faults/test_object_faults.py", "faults/test_export_faults.py",
-    "faults/test_purge_faults.py", "integration/test_exporting.py",
+    "faults/test_purge_faults.py", "integration/test_promise_report.py", "integration/test_exporting.py",
 )  # fmt: skip
 """The groups that take longest begin first, so that no process is left with one of them at the end."""
 

@@ -19,6 +19,7 @@ from sqlalchemy import create_engine
 from demo import airflow, asking, databases, environment, processes, services
 from demo.garden import GONE_TENANT
 from demo.home import PROJECT, Home
+from demo.promising import report_promises
 from lethe.cli.output import print_table
 from lethe.instants import now
 
@@ -77,11 +78,15 @@ def _run(home: Home, as_of: str) -> None:
 
     print("\n8. Who receives data: the list of processors as of today, for anybody who asks, and the record of processing activities")
     processors, record = list_processors(home)
+
+    print("\n9. Is every promise kept? The published text, sentence by sentence, with what keeps it and the last evidence")
+    promises = report_promises(home.reports)
     print(f"\nThe report, for a browser: {report}")
     print(f"The mail: {mail}")
     print(f"The bundle, as its reader fetched it by the mail's link: {', '.join(map(str, bundles))}")
     print(f"The list of processors: {processors}")
     print(f"The record of processing activities: {record}")
+    print(f"The promise report: {promises}")
 
 
 def list_processors(home: Home) -> tuple[Path, Path]:

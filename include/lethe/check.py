@@ -17,7 +17,7 @@ from lethe.catalog.model import Store
 from lethe.errors import LetheError, Unreachable
 from lethe.findings import CheckFinding
 from lethe.frozen import Frozen
-from lethe.policy.check import check_text
+from lethe.policy.check import Known, check_controls, check_text
 from lethe.policy.load import read_text
 from lethe.policy.model import PolicyVersion
 from lethe.processors.agreements import EndingAgreement, agreements_ending
@@ -55,8 +55,10 @@ class Checked(Frozen):
         return not self.findings and not self.unchecked
 
 
-def check(workspace: Workspace, *, on: date) -> Checked:
+def check(workspace: Workspace, *, on: date, known: Known | None = None) -> Checked:
     """Checks everything as of the day `on`: the version in force then, and the versions that are to follow it.
+
+    `known`: the names of DAGs and checks that controls may give (`accountability.promises.known`); without it they are not looked at.
 
     Never raises for a store that does not answer: it is `unchecked`. Raises InvalidFile and NotInForce.
     """
@@ -64,6 +66,7 @@ def check(workspace: Workspace, *, on: date) -> Checked:
     found: list[CheckFinding] = []
     for version in _from(workspace, policy):
         found += check_text(version, read_text(workspace.folder / version.version, version))
+        found += check_controls(version, known)
     found += check_catalog(workspace.catalog, policy, on=on)
     ends_soon: tuple[EndingAgreement, ...] = ()
     disclosure = load_disclosure(workspace.folder) if (workspace.folder / FILE).exists() else None

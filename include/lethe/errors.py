@@ -196,6 +196,14 @@ class MissingFile(LetheError):
     """A person's file is not where its row says: without it nothing is complete."""
 
 
+class PromiseBroken(LetheError):
+    """A sentence that people were promised has a control that fails, is stale or was lost: the text would claim what nobody can show."""
+
+
+class AttestationRefused(LetheError):
+    """Nobody vouches for that, or not for so long: it would look attested and would not be."""
+
+
 class BeforeRegister(LetheError):
     """The register of processors says nothing of that day: an empty list would claim that nobody received data."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from lethe.connections import Connection
 from lethe.errors import UnknownName, Unreachable
 
+DAGS = Path(__file__).resolve().parents[2] / "dags"
 SHIPPED = Path(__file__).resolve().parent.parent / "policies" / "spotrak"
 
 CONTROL = "lethe_db"
@@ -26,6 +27,11 @@ buckets of requests are datasets of the catalog, with that of their store."""
 def policy_dir() -> Path:
     """The company's folder of policies: `LETHE_POLICY_DIR`, or the shipped one."""
     return Path(os.environ.get("LETHE_POLICY_DIR") or SHIPPED)
+
+
+def dags_dir() -> Path:
+    """Where Airflow reads its DAGs: `AIRFLOW__CORE__DAGS_FOLDER`, or the project's own folder."""
+    return Path(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER") or DAGS)
 
 
 def digest_key(connection: Connection) -> bytes:

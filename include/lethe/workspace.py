@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 SOURCE_OPTIONS = ("search_path=pg_catalog", "timezone=UTC", "row_security=off", "client_min_messages=error")
 CHECK_OPTIONS = (*SOURCE_OPTIONS, "default_transaction_read_only=on")
+CAN_BE_MET = frozenset({Need.ARCHIVE})
+"""The needs of rules that an installation can meet by its connections. The others wait for something that is still to be built."""
+
 CONTROL_OPTIONS = ("search_path=pg_catalog", "timezone=UTC")
 
 
@@ -44,12 +47,14 @@ class Workspace:
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @classmethod
-    def open(cls, connections: Connections = from_environment, folder: Path | None = None) -> Self:
-        """Reads the files of `folder` (`LETHE_POLICY_DIR` when None); connects to nothing yet. Raises InvalidFile."""
+    def open(cls, connections: Connections = from_environment, folder: Path | None = None, *, check_text: bool = True) -> Self:
+        """Reads the files of `folder` (`LETHE_POLICY_DIR` when None); connects to nothing yet. Raises InvalidFile.
+
+        With `check_text` false a text that is not the declared one is left to the caller: only what says so itself may ask for that.
+        """
         folder = folder or settings.policy_dir()
-        return cls(
-            folder=folder, policies=load_policies(folder), catalog=load_catalog(settings.catalog_dir(folder)), connections=connections
-        )
+        policies = load_policies(folder, check_text=check_text)
+        return cls(folder=folder, policies=policies, catalog=load_catalog(settings.catalog_dir(folder)), connections=connections)
 
     def policy(self, on: date | datetime) -> PolicyVersion:
         """The version in force; NotInForce when there is none."""

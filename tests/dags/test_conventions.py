@@ -161,7 +161,8 @@ def test_nothing_reads_a_clock_when_a_dag_is_parsed(file):
 HEAVY = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import archive_expiry, deadlines, legal_hold, missed_runs, policy_audit, processor_list, request_intake, retention_purge, subject_export
+import archive_expiry, deadlines, legal_hold, missed_runs, policy_audit, processor_list, promise_report, request_intake, retention_purge
+import subject_export
 print([m for m in ("pandas", "great_expectations", "boto3", "networkx") if m in sys.modules])
 """
 

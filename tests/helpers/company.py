@@ -95,8 +95,13 @@ class Company:
             {"id": d, "promise": "p", "category": d, "role": "controller", "clock": "age", "period": period, "why": "A test."}
             for d, period in periods.items()
         ]
-        promise = {"id": "p", "quotes": [TEXT.strip()], "means": "Old logs go.", "proof": "A count."}
-        for name, body in (("policy", head), ("rules", {"rules": rules}), ("promises", {"promises": [promise]})):
+        promise: dict[str, Any] = {"id": "p", "quotes": [TEXT.strip()], "means": "Old logs go.", "proof": "A count."}
+        promise["controls"] = [{"rule": d} for d in periods]
+        for name, body in (
+            ("policy", head),
+            ("rules", {"rules": rules}),
+            ("promises", {"fresh_for": {"rule": "PT26H"}, "promises": [promise]}),
+        ):
             (version / f"{name}.yaml").write_text(yaml.safe_dump(body, sort_keys=False))
         catalog = self.folder / "catalog"
         catalog.mkdir(exist_ok=True)

@@ -64,7 +64,7 @@ def policy(*rules: Rule) -> PolicyVersion:
         backup_window=Period("P35D"),
         guard=Guard(max_share=0.5, max_rows=10),
         rules=rules,
-        promises=(Promise(id="p", quotes=("q",), means="m", proof="p"),),
+        promises=(Promise(id="p", quotes=("q",), means="m", proof="p", controls=()),),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from lethe.airflow.connections import from_airflow
@@ -95,9 +96,14 @@ def failed_tasks(instance: Any) -> list[str]:
 
 def audit(context: Any) -> dict[str, Any]:
     """Counts every rule again and looks for drift; raises on a finding."""
-    from lethe import retention
+    from airflow.configuration import conf
 
-    return retention.audit(Workspace.open(from_airflow), as_of=_as_of(context["params"].get("as_of"), context["dag_run"].run_after))
+    from lethe import retention
+    from lethe.accountability.promises import known
+
+    as_of = _as_of(context["params"].get("as_of"), context["dag_run"].run_after)
+    names = known(Path(conf.get_mandatory_value("core", "dags_folder")))
+    return retention.audit(Workspace.open(from_airflow), as_of=as_of, known=names)
 
 
 def watch() -> dict[str, Any]:

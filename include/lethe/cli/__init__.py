@@ -19,6 +19,7 @@ from lethe.cli.output import Commands
 from lethe.cli.plan import plan
 from lethe.cli.policy import policy
 from lethe.cli.processors import processors
+from lethe.cli.promises import attest, promises
 from lethe.cli.request import request
 from lethe.cli.scan import scan
 from lethe.cli.verify import verify
@@ -40,8 +41,10 @@ app.add_typer(archive, name="archive")
 app.add_typer(request, name="request")
 app.add_typer(bundle, name="bundle")
 app.add_typer(policy, name="policy")
-app.command()(processors)
 app.command()(due)
+app.command()(processors)
+app.command()(promises)
+app.command()(attest)
 app.command()(locate)
 app.command()(verify)
 app.command(hidden=True)(docs)

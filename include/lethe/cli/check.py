@@ -9,12 +9,14 @@ from lethe.cli.output import AsJson, print_json, print_table, say
 
 def check(as_json: AsJson = False) -> None:
     """Compares policy and catalog with each other and with every live store. Exit 0 only when clean; 2 when a store did not answer."""
+    from lethe import settings
+    from lethe.accountability.promises import known
     from lethe.check import check as run
     from lethe.instants import now
     from lethe.workspace import Workspace
 
     with Workspace.open() as workspace:
-        checked = run(workspace, on=now().date())
+        checked = run(workspace, on=now().date(), known=known(settings.dags_dir()))
     if as_json:
         print_json({"clean": checked.clean, **checked.model_dump(mode="json")})
     else:

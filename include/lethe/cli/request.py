@@ -172,7 +172,5 @@ request.command("proof")(proof)
 request.command("extend")(extend)
 request.command("close")(close)
 request.command("destroy-keys")(destroy_keys)
-
-
 request.command("answer", context_settings=QUIET)(answer)
 request.command("answered", context_settings=QUIET)(answered)

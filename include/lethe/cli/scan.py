@@ -47,7 +47,7 @@ def scan(
         folder / version / "policy.yaml": _yaml(_policy(company, today, time_zone, words)),
         folder / version / "rules.yaml": "# A period is P12M, P5Y or P30D. None is guessed: nothing loads until each is decided.\n"
         + _yaml({"rules": starter_rules(value)}),
-        folder / version / "promises.yaml": _yaml({"promises": [_promise(words)]}),
+        folder / version / "promises.yaml": _yaml({"fresh_for": {"rule": "PT26H"}, "promises": [_promise(words, starter_rules(value))]}),
     }
     _refuse_existing([*files, folder / version / "policy.txt"])
     for path, content in files.items():
@@ -103,13 +103,14 @@ def _policy(company: str, today: Any, time_zone: str, words: bytes) -> dict[str,
     }
 
 
-def _promise(words: bytes) -> dict[str, Any]:
+def _promise(words: bytes, rules: list[dict[str, Any]]) -> dict[str, Any]:
     first = next((line.strip() for line in words.decode("utf-8", errors="replace").splitlines() if line.strip()), "")
     return {
         "id": "retention",
         "quotes": [first],
         "means": "Data goes when its period is over. Quote the sentence that says so.",
         "proof": "The verified nightly run.",
+        "controls": [{"rule": rule["id"]} for rule in rules],
     }
 
 

@@ -19,7 +19,7 @@ from lethe.instants import now
 
 LEDGER_LOCK = (7211, 1)
 
-ENDS = frozenset({"run.finished", "run.failed", "run.refused", "run.dry", "audit.finished", "processors.listed"})
+ENDS = frozenset({"run.finished", "run.failed", "run.refused", "run.dry", "audit.finished", "processors.listed", "promises.reported"})
 """The kinds of record that end a run: the head of each is kept outside."""
 
 

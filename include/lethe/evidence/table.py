@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, MetaData, Table, Text
 
 SCHEMA = "lethe"
 metadata = MetaData(schema=SCHEMA)
@@ -23,3 +23,5 @@ ledger = Table(
     Column("previous", Text, nullable=False),
     Column("digest", Text, nullable=False, unique=True),
 )
+
+Index("ledger_kind", ledger.c.kind, ledger.c.seq)

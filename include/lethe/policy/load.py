@@ -16,10 +16,11 @@ from pydantic import BaseModel, Field, create_model
 
 from lethe.errors import InvalidFile, NotInForce
 from lethe.frozen import Frozen
+from lethe.policy.controls import Control, ControlKind, FreshFor
 from lethe.policy.model import PolicyVersion, Promise, Rule
 from lethe.yamlfile import Document, read, validate
 
-_IN_OTHER_FILES = {"rules", "promises"}
+_IN_OTHER_FILES = {"rules", "promises", "fresh_for"}
 _head: dict[str, Any] = {name: (f.annotation, f) for name, f in PolicyVersion.model_fields.items() if name not in _IN_OTHER_FILES}
 
 PolicyFile: type[BaseModel] = create_model(
@@ -35,8 +36,9 @@ class RulesFile(Frozen):
 
 
 class PromisesFile(Frozen):
-    """`promises.yaml`: each sentence of the policy and what keeping it means."""
+    """`promises.yaml`: each sentence of the policy, what keeping it means, and what keeps it."""
 
+    fresh_for: FreshFor = Field(default=FreshFor(), description="How old evidence may be, by kind of control.")
     promises: tuple[Promise, ...]
 
 
@@ -68,9 +70,9 @@ class PolicyBook(Frozen):
         raise NotInForce(f"There is no policy version {name[:20]!r}.", fix=f"Known: {', '.join(v.version for v in self.versions)}.")
 
 
-def load_policies(folder: Path) -> PolicyBook:
-    """Every version in `folder`. Raises InvalidFile with file, line and fix, also when a text is not the declared one."""
-    versions = [load_version(f) for f in _folders(folder)]
+def load_policies(folder: Path, *, check_text: bool = True) -> PolicyBook:
+    """Every version in `folder`. Raises InvalidFile with file, line and fix, also when a text is not the declared one (`load_version`)."""
+    versions = [load_version(f, check_text=check_text) for f in _folders(folder)]
     if not versions:
         raise InvalidFile(
             f"{folder}: holds no policy version.", fix="Add a folder named by its first day, such as 2026-05-01, with policy.yaml in it."
@@ -79,7 +81,7 @@ def load_policies(folder: Path) -> PolicyBook:
 
 
 def load_version(folder: Path, *, check_text: bool = True) -> PolicyVersion:
-    """One version's folder. With `check_text` false the digest of the text is left to `lethe check`. Raises InvalidFile."""
+    """One version's folder. With `check_text` false its text is compared by the caller: `lethe check`, the promise report. Raises InvalidFile."""
     head = read(folder / "policy.yaml")
     rules = read(folder / "rules.yaml")
     promises = read(folder / "promises.yaml")
@@ -137,6 +139,20 @@ def _refuse_what_crosses(head: Document, rules: Document, promises: Document, fo
     for i, rule in enumerate(rules.value["rules"]):
         if rule["promise"] not in known:
             raise rules.error("the rule names a promise that does not exist.", "rules", i, "promise", fix="Take an id of promises.yaml.")
+    _refuse_ageless(promises)
+
+
+def _refuse_ageless(promises: Document) -> None:
+    fresh_for = FreshFor.model_validate(promises.value.get("fresh_for") or {})
+    for i, promise in enumerate(promises.value["promises"]):
+        for j, given in enumerate(promise["controls"]):
+            control = Control.model_validate(given)
+            if control.kind is not ControlKind.UNBUILT and fresh_for.of(control) is None:
+                raise promises.error(
+                    "nothing says how old the control's evidence may be.",
+                    *("promises", i, "controls", j),
+                    fix="Give it `fresh_for`, such as PT26H or P8D; but for a dag, the file may have one for all of a kind.",
+                )
 
 
 def _unique(document: Document, key: str) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from lethe.frozen import Frozen, digest
+from lethe.policy.controls import Control, ControlKind, FreshFor
 from lethe.policy.period import CalendarPeriod
 from lethe.policy.terms import Terms
 
@@ -119,6 +120,14 @@ class Promise(Frozen):
     quotes: tuple[str, ...] = Field(description="The sentence or sentences, word for word (white space aside).")
     means: str
     proof: str
+    controls: tuple[Control, ...] = Field(description="What keeps it. An empty list says that nothing does; the promise report shows that.")
+
+
+class NoPromise(Frozen):
+    """Words of the published text that promise nothing, such as a heading, and why."""
+
+    text: str = Field(min_length=1, description="Word for word (white space aside).")
+    why: str = Field(min_length=3)
 
 
 class PolicyVersion(Frozen):
@@ -136,7 +145,12 @@ class PolicyVersion(Frozen):
     deadlines: Terms = Field(default=Terms(), description="Until when people are answered and told.")
     rules: tuple[Rule, ...]
     promises: tuple[Promise, ...]
+    fresh_for: FreshFor = Field(default=FreshFor(), description="How old evidence may be, by kind of control.")
     unbound: tuple[str, ...] = Field(default=(), description="Documents the text refers to that are not here.")
+    no_promise: tuple[NoPromise, ...] = Field(
+        default=(),
+        description="What stands in the text and promises nothing. A sentence that is neither quoted nor here is listed as unbound.",
+    )
     representative: str | None = Field(
         default=None, description="The representative in the Union (GDPR Article 27); none is written out as null."
     )
@@ -186,4 +200,16 @@ class PolicyVersion(Frozen):
         unknown = sorted({r.promise for r in self.rules} - {p.id for p in self.promises})
         if unknown:
             raise ValueError(f"rules name promises that do not exist: {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def _evidence_has_an_age(self) -> PolicyVersion:
+        ageless = sorted(
+            f"{c.id} of {p.id}"
+            for p in self.promises
+            for c in p.controls
+            if c.kind is not ControlKind.UNBUILT and self.fresh_for.of(c) is None
+        )
+        if ageless:
+            raise ValueError(f"controls do not say how old their evidence may be (`fresh_for`): {', '.join(ageless)}")
         return self

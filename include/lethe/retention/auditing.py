@@ -20,6 +20,7 @@ from lethe.evidence.heads import S3Heads, keep_head
 from lethe.evidence.ledger import append
 from lethe.instants import local_day, now
 from lethe.plan.make import make_plan
+from lethe.policy.check import Known
 from lethe.retention.planning import count_steps, live_schemas
 from lethe.retention.shelving import check_archive
 from lethe.workspace import Workspace
@@ -28,20 +29,20 @@ LONGEST_SILENCE = timedelta(hours=26)
 """From one night's `as_of` to the moment when the next night is missed: a day, an hour more when the clocks go back, and an hour to run."""
 
 
-def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
+def audit(workspace: Workspace, *, as_of: datetime, known: Known | None = None) -> dict[str, Any]:
     """Counts every rule again, as of an instant and of the last nightly run, holds the catalog against the stores and the archive
     against its manifests, walks the ledger.
 
     Records all of it, then raises AuditFailed on drift, on a broken ledger, on an archive that is not what its manifests say, on a hold
     that nobody looks after, on rows that were due at the last clean run and are still there, and on files and rows that do not find each
-    other. Raises Uncountable or Unreachable when a number cannot be had.
+    other. `known`: the names that controls of promises may give (`lethe.check`). Raises Uncountable or Unreachable when a number cannot be had.
     """
     from lethe.check import check
     from lethe.verify.files import compare_files, prefixes_with_files
 
     at = now()
     today = local_day(at, workspace.policy(at).time_zone)
-    checked = check(workspace, on=today)
+    checked = check(workspace, on=today, known=known)
     with workspace.control.connect() as control:
         scopes = active_scopes(control, today)
         holds = hold_findings(list_holds(control), today)
@@ -69,7 +70,7 @@ def audit(workspace: Workspace, *, as_of: datetime) -> dict[str, Any]:
         "archive": {
             "objects": archive.objects,
             "rows": archive.rows,
-            "findings": [{"kind": f.kind, "dataset": f.dataset, "object": f.object} for f in archive.findings],
+            "findings": [{"kind": f.kind, "dataset": f.dataset, "object": f.object, "wrong": f.wrong} for f in archive.findings],
         },
     }
     with workspace.control.begin() as control:

@@ -13,6 +13,8 @@ CREATE TABLE lethe.ledger (
     UNIQUE (digest)
 );
 
+CREATE INDEX ledger_kind ON lethe.ledger (kind, seq);
+
 COMMENT ON COLUMN lethe.ledger.recorded_at IS 'ISO 8601, UTC, microseconds: a text, so that the digest is over what is stored';
 
 COMMENT ON COLUMN lethe.ledger.kind IS 'plan.made, guard.waiting, approval.given, batch.interrupted, step.verified, run.finished, hold.added, ...';

@@ -1,0 +1,103 @@
+"""Makes the promise report: assessed, rendered, kept outside, recorded; then red, when a control that was built does not hold."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lethe import settings
+from lethe.accountability.promises.assess import assess
+from lethe.accountability.promises.model import PromiseReport
+from lethe.accountability.promises.published import REPORTED, texts
+from lethe.accountability.promises.records import Records
+from lethe.accountability.promises.rendering import CONTENT_TYPES, render
+from lethe.errors import PromiseBroken, ReportNotWritten
+from lethe.evidence.heads import S3Heads, keep_head
+from lethe.evidence.ledger import append
+from lethe.workspace import Workspace
+
+_NAMED = 6
+
+
+def make_report(workspace: Workspace, *, at: datetime, dags: Path) -> dict[str, Any]:
+    """Writes the report as of now (`at`) into `lethe_s3`, and into `LETHE_REPORTS_DIR` where that is set; records it; returns verdicts and keys.
+
+    Raises PromiseBroken, after everything is written, when a control that was built fails, is stale or was lost, or a promise has none.
+    What the policy's own files say is still to be built is missing in the report, and does not make it red each day. Raises ReportNotWritten,
+    and Unreachable when a store of Lethe's own does not answer.
+    """
+    report = assess(workspace, at=at, dags=dags)
+    files = render(report)
+    keys = _publish(workspace, at, files)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    with workspace.control.begin() as control:
+        recorded = append(control, REPORTED, _body(report, digests, Records(connection=control), workspace), at=at)
+    with workspace.control.connect() as control:
+        keep_head(control, S3Heads(workspace.s3(settings.EVIDENCE_BUCKET), workspace.bucket(settings.EVIDENCE_BUCKET)), "promises")
+    if report.broken:
+        raise PromiseBroken(
+            problem_of(report), fix="Open the report: each promise names its control and what to look at. `lethe promises` prints it."
+        )
+    return {"record": recorded.seq, "verdicts": report.counts, "unbound": len(report.unbound), "files": keys}
+
+
+def problem_of(report: PromiseReport) -> str:
+    """The promises that are broken, and by which control."""
+    broken = [f"{p.id} ({', '.join(f'{c.id} {c.verdict.value}' for c in p.controls if c.broken) or 'no control'})" for p in report.broken]
+    more = f"; and {len(broken) - _NAMED} more" if len(broken) > _NAMED else ""
+    return f"{len(broken)} of {len(report.promises)} promises are broken: {'; '.join(broken[:_NAMED])}{more}."
+
+
+def _body(report: PromiseReport, digests: Mapping[str, str], records: Records, workspace: Workspace) -> dict[str, Any]:
+    policy = workspace.policies.version(report.policy_version)
+    return {
+        "as_of": report.at.isoformat(),
+        "policy_version": report.policy_version,
+        "policy_digest": report.policy_digest,
+        "texts": texts(records, policy),
+        "verdicts": {p.id: p.verdict.value for p in report.promises},
+        "controls": {c.id: c.verdict.value for p in report.promises for c in p.controls if c.kind.value != "unbuilt"},
+        "looks": {name: list(faults) for name, faults in report.looks.items()},
+        "unbound": len(report.unbound),
+        "unpublished": [u.rule for u in report.unpublished],
+        "ledger": {"records": report.ledger.records, "sound": not report.ledger.problem},
+        "files": dict(digests),
+    }
+
+
+def _publish(workspace: Workspace, at: datetime, files: Mapping[str, bytes]) -> dict[str, str]:
+    """Puts the files where runs put theirs; their keys by name."""
+    from lethe.stores.s3.client import answering
+
+    stem = f"{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}"
+    bucket = workspace.bucket(settings.EVIDENCE_BUCKET)
+    client = workspace.s3(settings.EVIDENCE_BUCKET)
+    keys = {}
+    for name, content in files.items():
+        keys[name] = f"promises/{stem}.{name}"
+        with answering(bucket):
+            client.put_object(Bucket=bucket, Key=keys[name], Body=content, ContentType=CONTENT_TYPES[name])
+    if folder := os.environ.get("LETHE_REPORTS_DIR"):
+        _write(Path(folder), stem, files)
+    return keys
+
+
+def _write(folder: Path, stem: str, files: Mapping[str, bytes]) -> None:
+    """Each file whole or not at all. Raises ReportNotWritten."""
+    for name, content in files.items():
+        path = folder / f"promises-{stem}.{name}"
+        unfinished = path.with_name(f".{path.name}.new")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(content)
+            unfinished.replace(path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise ReportNotWritten(
+                f"The promise report could not be written to {path} ({error.strerror or type(error).__name__}).",
+                fix="Free space or correct the folder, then run it again; the report is in the bucket of lethe_s3.",
+            ) from None
