@@ -259,10 +259,11 @@ def test_nothing_goes_above_what_the_guard_let_pass(world: World) -> None:
     totals = world.purge(step("logs"), ceilings={"rule/logs": 1_200})["logs"]
     assert totals.error_kind == "NotApproved"
     assert "more than the 1200 rows that the guard let pass" in (totals.error or "")
-    assert totals.deleted == 1_000, "the batch that would have gone above it did not happen"
-    assert world.number(f"SELECT count(*) FROM app.logs WHERE at < '{CUTOFF}'") == 1_000
+    assert 0 < totals.deleted <= 1_200, "the batch that would have gone above it did not happen; a slow machine's are smaller"
+    assert world.number(f"SELECT count(*) FROM app.logs WHERE at < '{CUTOFF}'") == 2_000 - totals.deleted
     again = world.purge(step("logs"), ceilings={"rule/logs": 1_200})["logs"]
-    assert (again.error_kind, again.deleted) == ("NotApproved", 1_000), "what earlier processes of the run deleted counts"
+    assert again.error_kind == "NotApproved"
+    assert totals.deleted <= again.deleted <= 1_200, "what earlier processes of the run deleted counts"
     assert world.purge(step("logs"), ceilings={"rule/logs": 2_000})["logs"].deleted == 2_000
 
 
