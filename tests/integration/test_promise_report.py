@@ -299,7 +299,7 @@ def test_evidence_from_the_future_is_never_fresh(home: PromisedHome, before: Pro
         (timedelta(hours=27), {"reply-5-business-days", "logs-12-months", "usage-data"}),
         (timedelta(days=33), {"reply-5-business-days", "logs-12-months", "usage-data", "list-on-request", "no-sale"}),
     ],
-    ids=str,
+    ids=["an hour", "three hours", "a day and three hours", "33 days"],
 )
 def test_evidence_grows_stale_after_the_time_that_its_control_says(
     home: PromisedHome, before: PromiseReport, later: timedelta, stale: set[str]
