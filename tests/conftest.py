@@ -17,6 +17,7 @@ from demo.objects import ObjectServer
 from demo.postgres import SETTINGS, PostgresServer, free_port
 from helpers import mailing
 from helpers.control import ControlDatabase, control_database
+from helpers.memory import MEMORY
 
 GROUPS = {
     "dags/test_scheduler.py": "airflow",
@@ -62,20 +63,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """PostgreSQL 18 on loopback, without fsync: its crash safety is not what these tests prove."""
-    with tempfile.TemporaryDirectory(prefix="lethe-pg-", ignore_cleanup_errors=True) as folder:
+    """PostgreSQL 18 on loopback, without fsync: its crash safety is not what these tests prove. Tests vacuum where they mean it."""
+    with tempfile.TemporaryDirectory(prefix="lethe-pg-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
         server = PostgresServer(data=Path(folder) / "data", port=free_port())
-        server.start(settings=SETTINGS + " fsync=off")
+        server.start(settings=SETTINGS + " fsync=off full_page_writes=off autovacuum=off")
         yield server
         server.stop(mode="immediate")
 
 
-@pytest.fixture
-def database(postgres: PostgresServer) -> Iterator[str]:
-    """A new, empty database; its libpq URL as superuser."""
-    name = f"t_{uuid.uuid4().hex[:12]}"
+@pytest.fixture(scope="session")
+def migrated(postgres: PostgresServer) -> str:
+    """The name of a database that Lethe's migrations were applied to, for others to be copied from."""
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
-        admin.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+        admin.execute("CREATE DATABASE migrated")
+    with control_database(postgres, postgres.url("migrated")):
+        return "migrated"
+
+
+@pytest.fixture
+def database(postgres: PostgresServer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new database, empty but for Lethe's own tables where the test asks for `control`; its libpq URL as superuser."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    like = request.getfixturevalue("migrated") if "control" in request.fixturenames else "template1"
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')  # type: ignore[arg-type]
     yield postgres.url(name)
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
         admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[arg-type]
@@ -84,7 +95,7 @@ def database(postgres: PostgresServer) -> Iterator[str]:
 @pytest.fixture
 def control(postgres: PostgresServer, database: str) -> Iterator[ControlDatabase]:
     """Lethe's own database in that new database: migrated by its owner, with an engine for each role."""
-    with control_database(postgres, database) as made:
+    with control_database(postgres, database, migrated=True) as made:
         yield made
 
 

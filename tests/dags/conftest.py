@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.airflow_demo import Api, Demo, airflow_of, demo_in
+from helpers.memory import MEMORY
 
 HERE = Path(__file__).parent
 
@@ -37,7 +38,7 @@ _RUNNING = _Running()
 def demo() -> Demo:
     """Spotrak's data at a small scale, with the canary, in a folder of its own."""
     if _RUNNING.demo is None:
-        folder = _RUNNING.stack.enter_context(tempfile.TemporaryDirectory(prefix="lethe-dags-", ignore_cleanup_errors=True))
+        folder = _RUNNING.stack.enter_context(tempfile.TemporaryDirectory(prefix="lethe-dags-", dir=MEMORY, ignore_cleanup_errors=True))
         _RUNNING.demo = _RUNNING.stack.enter_context(demo_in(Path(folder), scale=0.02, canary=True))
     return _RUNNING.demo
 

@@ -41,8 +41,8 @@ def engine(url: str) -> Engine:
 
 
 @contextmanager
-def control_database(server: PostgresServer, url: str) -> Iterator[ControlDatabase]:
-    """Makes the roles, lets the owner migrate, and hands out the engines."""
+def control_database(server: PostgresServer, url: str, *, migrated: bool = False) -> Iterator[ControlDatabase]:
+    """Makes the roles, lets the owner migrate unless the database is a copy of one that is `migrated`, and hands out the engines."""
     name = make_url(url).database or ""
     with psycopg.connect(url, autocommit=True) as admin:
         for role in ROLES:
@@ -50,7 +50,8 @@ def control_database(server: PostgresServer, url: str) -> Iterator[ControlDataba
                 admin.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
         admin.execute(sql.SQL("GRANT CREATE ON DATABASE {} TO lethe_owner").format(sql.Identifier(name)))
     engines = {role: engine(server.url(name, user=role)) for role in ROLES}
-    migrate(engines["lethe_owner"])
+    if not migrated:
+        migrate(engines["lethe_owner"])
     yield ControlDatabase(
         url=url,
         owner=engines["lethe_owner"],

@@ -23,6 +23,7 @@ from demo.canary import ENDED_TENANT, EXPIRING_TENANT, EXPIRY_LAG, PERSONAL
 from demo.garden import CANARY
 from demo.home import PROJECT, Home
 from helpers.airflow_demo import Demo, demo_in
+from helpers.memory import MEMORY
 from helpers.traces import in_archive, in_bucket, in_bytes, in_database, in_folder, keys
 from lethe.retention import plan_expiry
 from lethe.subjects.bundle.verify import contents
@@ -56,7 +57,7 @@ class Night:
 @pytest.fixture(scope="module")
 def night() -> Iterator[Night]:
     """The demo with the canary, after a purge and an expiry in Airflow, both approved, a hold by the form, and a reading of the archive."""
-    with tempfile.TemporaryDirectory(prefix="lethe-canary-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="lethe-canary-", dir=MEMORY, ignore_cleanup_errors=True) as folder:
         with demo_in(Path(folder), scale=0.02, canary=True) as demo:
             before = (demo.as_of - EXPIRY_LAG).isoformat()
             plan = json.loads(_run(demo, "lethe", "plan", "--as-of", before, "--json"))

@@ -25,6 +25,7 @@ from demo.planted import planted
 from demo.postgres import PostgresServer, free_port
 from helpers.archiving import Archive, archive_on
 from helpers.control import DIGEST_KEY, ControlDatabase, control_database
+from helpers.memory import MEMORY
 from lethe.control.holds import add_hold
 from lethe.control.maintenance import AIRFLOW_CLEAN, record_success
 from lethe.control.results import Verified, load_results
@@ -148,7 +149,7 @@ def key_of(row: Planted) -> str:
 def house(postgres: PostgresServer, ceph: CephGateway) -> Iterator[House]:
     """The demo, small, with the shipped policy in force over it; the archive's bucket has object lock."""
     names = ("shipped_source", "shipped_lethe")
-    with tempfile.TemporaryDirectory(prefix="lethe-shipped-") as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory(prefix="lethe-shipped-", dir=MEMORY) as folder, pytest.MonkeyPatch.context() as patch:
         objects = ObjectServer(folder=Path(folder), port=free_port())
         objects.start()
         with psycopg.connect(postgres.url(), autocommit=True) as admin:
