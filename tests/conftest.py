@@ -19,28 +19,30 @@ from helpers import mailing
 from helpers.control import ControlDatabase, control_database
 from helpers.memory import MEMORY
 
-GROUPS = {
-    "dags/test_scheduler.py": "airflow",
-    "dags/test_archive_expiry.py": "airflow",
-    "dags/test_legal_hold.py": "airflow",
-    "dags/test_request_intake.py": "airflow",
-    "dags/test_subject_export.py": "airflow",
-    "dags/test_processor_list.py": "airflow",
-}
-"""Files of tests that share a running Airflow: it takes most of a minute to start. Every other file is a group of its own."""
+GROUPS = dict.fromkeys(
+    (
+        "dags/test_archive_expiry.py", "dags/test_legal_hold.py", "dags/test_request_intake.py", "dags/test_scheduler.py",
+        "dags/test_subject_export.py", "dags/test_processor_list.py", "dags/test_canary.py",
+    ),
+    "airflow",
+)  # fmt: skip
+"""Files of tests that share a running Airflow, in this order: it takes most of a minute to start. Every other file is a group of its own."""
 
 FIRST = (
-    "airflow", "faults/test_expiry_faults.py",
-    "faults/test_archive_faults.py", "integration/test_canary.py", "faults/test_object_faults.py", "faults/test_export_faults.py",
-    "faults/test_purge_faults.py", "integration/test_promise_report.py", "integration/test_exporting.py",
+    "airflow", "faults/test_expiry_faults.py", "faults/test_archive_faults.py", "faults/test_object_faults.py",
+    "integration/test_promise_report.py", "faults/test_export_faults.py", "faults/test_purge_faults.py", "integration/test_exporting.py",
 )  # fmt: skip
 """The groups that take longest begin first, so that no process is left with one of them at the end."""
 
 
 def group_of(nodeid: str) -> str:
     """The tests that run in one process, after one another."""
-    file = nodeid.split("::", 1)[0].removeprefix("tests/")
+    file = _file(nodeid)
     return GROUPS.get(file, file)
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.split("::", 1)[0].removeprefix("tests/")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -57,8 +59,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The groups that take longest begin first; files keep their order beside that."""
-    items.sort(key=lambda item: FIRST.index(group) if (group := group_of(item.nodeid)) in FIRST else len(FIRST))
+    """The groups that take longest begin first, the files of a group as it names them; files keep their order beside that."""
+    shared = list(GROUPS)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        group, file = group_of(item.nodeid), _file(item.nodeid)
+        return FIRST.index(group) if group in FIRST else len(FIRST), shared.index(file) if file in GROUPS else 0
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import urllib.error
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from demo import databases, store
 from demo.buckets import LETHE
+from demo.canary import EXPIRY_LAG
 from demo.garden import CANARY
 from helpers.airflow_demo import Api, Demo, task_log
 from helpers.traces import in_bucket, in_database, in_folder
@@ -21,21 +22,26 @@ DUE = """((occurred_at AT TIME ZONE 'Europe/Paris')::date + interval '12 months'
 TABLES = ("app.technical_logs", "app.user_actions", "app.page_views")
 
 
+def instant(demo: Demo, second: int = 0) -> datetime:
+    """As of when these tests delete: before the day on which the canary's archived rows are over, so that they go to the archive first."""
+    return demo.as_of - EXPIRY_LAG + timedelta(seconds=second)
+
+
 def due(demo: Demo, table: str = LOGS) -> int:
-    return demo.number(f"SELECT count(*) FROM {table} WHERE {DUE}", demo.as_of)
+    return demo.number(f"SELECT count(*) FROM {table} WHERE {DUE}", instant(demo))
 
 
 def digest_of_the_young(demo: Demo, table: str = LOGS) -> int:
     """Of rows that no rule takes: not those of a tenant whose contracts have ended, whose usage goes however young it is."""
     ended = "SELECT tenant_id FROM app.contracts GROUP BY tenant_id HAVING bool_and(coalesce(ended_at <= %s, false))"
     chosen = f"({DUE}) IS NOT TRUE" + (f" AND tenant_id NOT IN ({ended})" if table != LOGS else "")
-    given = [demo.as_of] if table == LOGS else [demo.as_of, demo.as_of]
+    given = [instant(demo)] * (1 if table == LOGS else 2)
     return demo.number(f"SELECT coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} t WHERE {chosen}", *given)
 
 
 def conf(demo: Demo, second: int, *rules: str) -> dict[str, object]:
     """A run that deletes, as of an instant that no other test uses: its plan is its own."""
-    return {"dry_run": False, "as_of": (demo.as_of + timedelta(seconds=second)).isoformat(), "rules": list(rules) or None}
+    return {"dry_run": False, "as_of": instant(demo, second).isoformat(), "rules": list(rules) or None}
 
 
 def test_a_scheduled_run_over_its_guard_waits_and_a_refusal_deletes_nothing_and_is_red(demo: Demo, api: Api) -> None:
@@ -75,7 +81,7 @@ def test_whoever_starts_a_run_cannot_approve_it(demo: Demo, api: Api) -> None:
 
 def test_a_manual_run_deletes_nothing_unless_told(demo: Demo, api: Api) -> None:
     before, dry, purged = due(demo), len(demo.evidence("run.dry")), len(demo.evidence("step.purged"))
-    run = api.trigger("retention_purge", as_of=demo.as_of.isoformat(), rules=["technical-logs"])
+    run = api.trigger("retention_purge", as_of=instant(demo).isoformat(), rules=["technical-logs"])
     assert api.ended("retention_purge", run) == "success"
     assert due(demo) == before > 0
     assert (len(demo.evidence("run.dry")), len(demo.evidence("step.purged"))) == (dry + 1, purged)
