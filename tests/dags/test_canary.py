@@ -134,7 +134,7 @@ def test_the_canary_lies_in_the_archive_in_every_kept_column_until_it_expires(ni
 
 def test_it_was_read_for_a_reason_and_held_by_the_form(night: Night) -> None:
     assert CANARY in night.read
-    assert night.demo.evidence("archive.read")[0]["reason"] == "claim"
+    assert [e["reason"] for e in night.demo.evidence("archive.read")].count("claim") == 1
     held = night.demo.evidence("hold.added")[-1]
     assert held["owner"] == "p.dupont"
 
