@@ -26,9 +26,9 @@ LONG = "Société Anonyme des Grandes Infrastructures Numériques Méditerranée
 WIDTHS = (1280, 390)
 
 # Each page in a frame of its own, as wide as a desk or a phone; in the probe itself, so that no file is waited for. The pages have no script: this one is the test's.
-_PROBE = """<!doctype html><body>{frames}<script>
-const said = {{}}, frames = [...document.querySelectorAll('iframe')]; let left = frames.length;
-for (const f of frames) f.onload = () => {{ const d = f.contentDocument, v = d.defaultView;
+_PROBE = """<!doctype html><head><script>
+const said = {{}}; let left = {count};
+function tell(f) {{ const d = f.contentDocument, v = d.defaultView;
  const out = [...d.querySelectorAll('.tree g')].filter(g => g.getBoundingClientRect().width).filter(g => {{
   const b = g.querySelector('.box').getBoundingClientRect();
   return [...g.querySelectorAll('text')].some(t => {{ const r = t.getBoundingClientRect(); return r.right > b.right || r.bottom > b.bottom || r.top < b.top }}) }});
@@ -37,7 +37,7 @@ for (const f of frames) f.onload = () => {{ const d = f.contentDocument, v = d.d
   [...d.querySelectorAll('figure')].filter(e => e.getBoundingClientRect().width).length,
   Math.min(...[...d.querySelectorAll('.tree text')].map(t => t.getBoundingClientRect().height).filter(h => h))];
  if (!--left) document.title = JSON.stringify(said) }}
-</script></body>"""
+</script></head><body>{frames}</body>"""
 
 
 def test_the_pages_fit_a_desk_and_a_phone_and_every_name_fits_its_box(tmp_path: Path) -> None:
@@ -50,12 +50,12 @@ def test_the_pages_fit_a_desk_and_a_phone_and_every_name_fits_its_box(tmp_path: 
     made |= {f"long-{n}": b for n, b in files_of(listed(long), Audience.PUBLIC).items()} | record_files(sources())
     pages = ["list-processors.fr.html", "list-processors.en.html", "long-processors.fr.html", "record.fr.html"]
     frames = "".join(
-        f'<iframe srcdoc="{escape(made[name].decode())}" title="{name} {width}" style="border:0;width:{width}px;height:900px"></iframe>'
+        f'<iframe onload="tell(this)" srcdoc="{escape(made[name].decode())}" title="{name} {width}" style="border:0;width:{width}px;height:900px"></iframe>'
         for name in pages
         for width in WIDTHS
     )
     probe = tmp_path / "probe.html"
-    probe.write_text(_PROBE.format(frames=frames), encoding="utf-8")
+    probe.write_text(_PROBE.format(frames=frames, count=len(pages) * len(WIDTHS)), encoding="utf-8")
     dom = browse(probe, tmp_path / "profile", "--window-size=1300,1000", "--virtual-time-budget=8000", "--dump-dom")
     found = re.search(r"<title>(.*?)</title>", dom)
     assert found
