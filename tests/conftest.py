@@ -22,7 +22,7 @@ from helpers.memory import MEMORY
 GROUPS = dict.fromkeys(
     (
         "dags/test_archive_expiry.py", "dags/test_legal_hold.py", "dags/test_request_intake.py", "dags/test_scheduler.py",
-        "dags/test_subject_export.py", "dags/test_processor_list.py", "dags/test_canary.py",
+        "dags/test_subject_export.py", "dags/test_processor_list.py", "dags/test_accountability.py", "dags/test_canary.py",
     ),
     "airflow",
 )  # fmt: skip
