@@ -41,6 +41,7 @@ from lethe.errors import (
     InvalidFile,
     NoAddress,
     NotInForce,
+    ReportNotWritten,
     RequestRefused,
     Uncountable,
     Unreachable,
@@ -256,6 +257,14 @@ def test_a_store_that_is_away_or_keeps_something_else_is_found(house: House, mon
     with house.open() as workspace, pytest.raises((Uncountable, Unreachable)):
         make_list(workspace, at=AT)
     assert len(house.evidence("processors.failed")) == 1
+
+
+def test_a_reports_folder_that_takes_nothing_is_told_and_the_list_is_stored_and_on_record(house: House) -> None:
+    house.reports.write_text("a file, where a folder should be")
+    with house.open() as workspace, pytest.raises(ReportNotWritten, match="could not be written"):
+        make_list(workspace, at=AT)
+    (told,) = house.evidence("processors.listed")
+    assert {k.removeprefix(f"{told['folder']}/") for k in house.objects()} == set(told["files"])
 
 
 def test_an_agreement_that_ends_soon_is_told_and_on_record_and_nothing_is_red(house: House) -> None:

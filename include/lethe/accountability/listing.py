@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from lethe import settings
+from lethe.accountability.kinds import FAILED, LISTED
+from lethe.accountability.pages import CONTENT_TYPES
 from lethe.accountability.processing_record.files import files_of as record_files
 from lethe.accountability.processing_record.view import Sources
 from lethe.accountability.processor_list.content import Audience
@@ -28,12 +30,10 @@ from lethe.findings import CheckFinding
 from lethe.instants import local_day, now
 from lethe.processors.check import check_register
 from lethe.processors.load import FILE, load_register
+from lethe.reports.whole import write_whole
 from lethe.workspace import Workspace
 
-LISTED = "processors.listed"
-FAILED = "processors.failed"
 FOLDER = "processors"
-_TYPES = {"html": "text/html; charset=utf-8", "pdf": "application/pdf", "csv": "text/csv; charset=utf-8", "json": "application/json"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,15 +147,13 @@ def _store(workspace: Workspace, folder: str, files: Mapping[str, bytes]) -> dic
     back: dict[str, bytes] = {}
     with answering(bucket):
         for name, content in files.items():
-            client.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=content, ContentType=_TYPES[name.rpartition(".")[2]])
+            client.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=content, ContentType=CONTENT_TYPES[name.rpartition(".")[2]])
             back[name] = client.get_object(Bucket=bucket, Key=f"{folder}/{name}")["Body"].read()
     return back
 
 
 def _publish(folder: str, files: Mapping[str, bytes]) -> None:
-    """A copy for people, in LETHE_REPORTS_DIR where that is set."""
+    """A copy for people, in LETHE_REPORTS_DIR where that is set. Raises ReportNotWritten."""
     if reports := os.environ.get("LETHE_REPORTS_DIR"):
         for name, content in files.items():
-            path = Path(reports) / folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            write_whole(Path(reports) / folder / name, content)

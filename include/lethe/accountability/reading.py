@@ -17,8 +17,8 @@ import yaml
 
 
 def register_on(text: bytes, day: date) -> list[dict[str, Any]]:
-    """Each version that is in force on a day: type, id, name, days, countries that need a tool and have none, and whether its agreement covers
-    the day (None for a recipient)."""
+    """Each version that is in force on a day: type, id, name, how many datasets it receives, and whether its agreement covers the day (None for a
+    recipient)."""
     found = []
     register = yaml.safe_load(text)
     for kind in ("processor", "recipient"):

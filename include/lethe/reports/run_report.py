@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,7 +10,6 @@ from typing import Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from lethe.errors import ReportNotWritten
 from lethe.frozen import Frozen
 from lethe.reports import words
 from lethe.reports.archive import ArchivePart
@@ -20,6 +17,7 @@ from lethe.reports.calendar import calendar
 from lethe.reports.chart import chart
 from lethe.reports.findings import findings
 from lethe.reports.model import RunReport
+from lethe.reports.whole import write_whole
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -68,24 +66,7 @@ def write(report: RunReport, path: Path) -> Path:
 
     Raises ReportNotWritten when the disk is full or the folder cannot be written; the run's evidence is in the ledger anyway.
     """
-    page = render(report)
-    unfinished: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=".report-", suffix=".html", delete=False) as file:
-            unfinished = Path(file.name)
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.chmod(0o644)
-        unfinished.replace(path)
-    except OSError as error:
-        if unfinished is not None:
-            unfinished.unlink(missing_ok=True)
-        raise ReportNotWritten(
-            f"The report could not be written to {path} ({error.strerror or type(error).__name__}).",
-            fix="Free space or correct the folder, then render it again: nothing of the run is lost, its evidence is in the ledger.",
-        ) from None
+    write_whole(path, render(report).encode())
     return path
 
 

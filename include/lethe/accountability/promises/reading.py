@@ -11,10 +11,10 @@ from functools import cached_property
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from lethe.accountability.kinds import FAILED, LISTED
 from lethe.accountability.promises import judges
 from lethe.accountability.promises.attesting import attestations
 from lethe.accountability.promises.checks import CHECKS
-from lethe.accountability.promises.checks.register import LISTED
 from lethe.accountability.promises.look import Look
 from lethe.accountability.promises.model import Seen
 from lethe.accountability.promises.published import REPORTED
@@ -108,7 +108,7 @@ class _Eyes:
             last = records.newest_run("retention" if evidence == "retention-run" else "expiry")
             return last, judges.whole_run(last.kind, last.content) if last else ()
         if evidence == "processor-list":
-            last, failed = latest(records, LISTED), records.newest("processors.failed")
+            last, failed = latest(records, LISTED), records.newest(FAILED)
             unmade = ("The last list could not be made.",) if last and failed and failed.seq > last.seq else ()
             return last, (*judges.listed(last.content), *unmade) if last else ()
         last = records.newest(EVIDENCE[evidence])

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 
 from lethe.accountability.promises.model import PromiseReport
 from lethe.accountability.promises.page import as_html, as_pdf
-
-CONTENT_TYPES: Mapping[str, str] = {"html": "text/html; charset=utf-8", "json": "application/json", "pdf": "application/pdf"}
 
 
 def render(report: PromiseReport) -> dict[str, bytes]:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from lethe import settings
+from lethe.accountability.pages import CONTENT_TYPES
 from lethe.accountability.promises.assess import assess
 from lethe.accountability.promises.model import PromiseReport
 from lethe.accountability.promises.published import REPORTED, texts
 from lethe.accountability.promises.records import Records
-from lethe.accountability.promises.rendering import CONTENT_TYPES, render
-from lethe.errors import PromiseBroken, ReportNotWritten
+from lethe.accountability.promises.rendering import render
+from lethe.errors import PromiseBroken
 from lethe.evidence.heads import S3Heads, keep_head
 from lethe.evidence.ledger import append
+from lethe.reports.whole import write_whole
 from lethe.workspace import Workspace
 
 _NAMED = 6
@@ -82,22 +84,6 @@ def _publish(workspace: Workspace, at: datetime, files: Mapping[str, bytes]) -> 
         with answering(bucket):
             client.put_object(Bucket=bucket, Key=keys[name], Body=content, ContentType=CONTENT_TYPES[name])
     if folder := os.environ.get("LETHE_REPORTS_DIR"):
-        _write(Path(folder), stem, files)
+        for name, content in files.items():
+            write_whole(Path(folder) / f"promises-{stem}.{name}", content)
     return keys
-
-
-def _write(folder: Path, stem: str, files: Mapping[str, bytes]) -> None:
-    """Each file whole or not at all. Raises ReportNotWritten."""
-    for name, content in files.items():
-        path = folder / f"promises-{stem}.{name}"
-        unfinished = path.with_name(f".{path.name}.new")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise ReportNotWritten(
-                f"The promise report could not be written to {path} ({error.strerror or type(error).__name__}).",
-                fix="Free space or correct the folder, then run it again; the report is in the bucket of lethe_s3.",
-            ) from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from lethe.accountability.kinds import LISTED
 from lethe.accountability.promises import judges
 from lethe.accountability.promises.look import Look
 from lethe.accountability.promises.model import Seen
 from lethe.accountability.promises.records import evidence_of, latest
 
-LISTED = "processors.listed"
 AGREEMENTS = frozenset({"agreement missing", "agreement over"})
 
 
