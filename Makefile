@@ -83,6 +83,6 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 	@echo "Environment (.venv) ..."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@test -x .venv/bin/uv && .venv/bin/uv --version | grep -qF "uv $(UV_VERSION)" || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/uv pip install --quiet --requirement requirements-dev.txt
+	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/uv pip install --quiet --compile-bytecode --requirement requirements-dev.txt
 	@VIRTUAL_ENV=$(CURDIR)/.venv .venv/bin/uv pip install --quiet --no-deps --editable .
 	@touch $@
