@@ -118,7 +118,7 @@ def _rows_of(reader: Reader, workspace: Workspace, asked: Asked, located: Locate
     values = params(asked, located)
     texts = reader.one(asked.small_one, values, "rows")
     return sum(
-        sum(1 for _ in rows_read(workspace, asked.store, t, located, reader.rows(text, AT_ONCE, asked.streams[t.dataset], values)))
+        sum(1 for _ in rows_read(workspace, asked.store, t, located, reader.rows(text, AT_ONCE, asked.streams[t.dataset], values, t)))
         for t, text in zip(asked.tables, texts, strict=True)
         if text is not None
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -274,7 +273,7 @@ WRONG = {
     "one row less": lambda rows: rows[1:],
     "one row twice": lambda rows: [*rows, rows[0]],
     "no row": lambda rows: [],
-    "a row of somebody else instead": lambda rows: [replace(rows[0], values={**rows[0].values, "id": ALSO_GONE + 1}), *rows[1:]],
+    "a row of somebody else instead": lambda rows: [rows[0]._replace(values={**rows[0].values, "id": ALSO_GONE + 1}), *rows[1:]],
 }
 
 

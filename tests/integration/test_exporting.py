@@ -246,9 +246,8 @@ def test_a_row_of_somebody_else_in_a_bundle_is_seen(desk: Desk, person: str, mon
 
 
 def _as(row: Any, key: int) -> Any:
-    from dataclasses import replace
 
-    return replace(row, values={**row.values, "id": key})
+    return row._replace(values={**row.values, "id": key})
 
 
 def test_a_stored_part_with_other_bytes_is_not_given_out(desk: Desk, person: str) -> None:

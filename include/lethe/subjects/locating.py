@@ -134,7 +134,8 @@ def rows_of_store(workspace: Workspace, asked: Asked, located: Located) -> Itera
             if text is None:
                 continue
             section = section_of(asked.store, each)
-            yield section, rows_read(workspace, asked.store, each, located, reader.rows(text, AT_ONCE, asked.streams[each.dataset], values))
+            found = reader.rows(text, AT_ONCE, asked.streams[each.dataset], values, each)
+            yield section, rows_read(workspace, asked.store, each, located, found)
 
 
 def section_of(store: Store, each: PersonTable) -> Section:

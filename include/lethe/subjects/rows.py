@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -43,13 +44,16 @@ class Reader:
         found: Sequence[Any] = row
         return found
 
-    def rows(self, text: str, most: int, stream: str, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The rows of a JSON array, or, where it has more than `most`, those of a statement that gives each as a text, streamed."""
+    def rows(self, text: str, most: int, stream: str, values: Mapping[str, Any], each: PersonTable) -> Iterable[dict[str, Any]]:
+        """The rows of a text of `as_json`, or, where it has more than `most`, those of a statement that gives each as a text, streamed; in the
+        order of their key."""
         first = loads(text)
         if len(first) <= most:
-            yield from first
-            return
+            return in_order([dict(zip(each.names, row, strict=True)) if type(row) is list else row for row in first], each.key)
         del first
+        return self._streamed(stream, values)
+
+    def _streamed(self, stream: str, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         try:
             with self._driver.cursor(name="lethe_person") as cursor:
                 cursor.itersize = _BATCH
@@ -66,6 +70,15 @@ def loads(text: str) -> Any:
         return json.loads(text, parse_float=Decimal)
     except ValueError:  # int() of a text has a limit; asked for each number, a function of ours would take most of the time
         return json.loads(text, parse_float=Decimal, parse_int=_whole)
+
+
+def in_order(rows: list[dict[str, Any]], key: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows sorted by their key: numbers as such, texts by their letters' codes. A key of a type that JSON has no order for goes as text."""
+    try:
+        rows.sort(key=itemgetter(*key))
+    except TypeError:
+        rows.sort(key=lambda row: [str(row[c]) for c in key])
+    return rows
 
 
 def _whole(digits: str) -> int:

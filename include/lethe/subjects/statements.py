@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import false, func, select
 from sqlalchemy.exc import DBAPIError
 
 from lethe.catalog.live import LiveSchema
@@ -120,7 +120,7 @@ def reading(workspace: Workspace, store: Store) -> Iterator[Reader]:
 def _first_rows(tables: Sequence[PersonTable]) -> str:
     if not tables:
         return ""
-    return compiled(select(*(as_json(t.rows, t.dataset, limit=AT_ONCE + 1, order=t.key).scalar_subquery() for t in tables)))
+    return compiled(select(*(as_json(t.rows, t.dataset, limit=AT_ONCE + 1).scalar_subquery() for t in tables)))
 
 
 def _counting(tables: Sequence[PersonTable]) -> Any:
@@ -128,5 +128,6 @@ def _counting(tables: Sequence[PersonTable]) -> Any:
     for each in tables:
         rows = each.rows.subquery(f"c_{each.dataset}"[:60])
         columns.append(select(func.count()).select_from(rows).scalar_subquery())
-        columns.append(select(func.count()).select_from(rows).where(rows.c[SHARED]).scalar_subquery())
+        shared = rows.c[SHARED] if SHARED in rows.c else false()
+        columns.append(select(func.count()).select_from(rows).where(shared).scalar_subquery())
     return select(*columns)

@@ -37,6 +37,7 @@ from lethe.catalog.model import Column, Path, Store, Table
 from lethe.errors import Drifted
 from lethe.plan.order import hop_to, table_name
 from lethe.stores.postgres.person_keys import is_told, left_param, one_key
+from lethe.stores.postgres.row_texts import names
 from lethe.stores.postgres.tables import key_text, reach, reach_key, row_of
 
 EMAIL = "user.contact.email"
@@ -45,13 +46,14 @@ SECRET = "user.authorization"
 
 ADDRESSES, TENANT = "addresses", "tenant"
 SHARED = "~shared"
-"""In a row that was read: does it lead to somebody else too? No catalog identifier can be written so."""
+"""In a row that was read: does it lead to somebody else too? Not there where no row of the dataset can. No catalog identifier can be
+written so."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PersonTable:
     """A dataset as a person's rows are read from it. `fields`: the columns that are read, with what the catalog says of them; `withheld`:
-    secrets. `narrows`: its statement's parts, for `person_statements`."""
+    secrets; `names`: what a row of `rows` consists of, in its order."""
 
     dataset: str
     table: Table
@@ -60,6 +62,7 @@ class PersonTable:
     withheld: tuple[str, ...]
     ends: tuple[str, ...]
     addresses: tuple[str, ...]
+    names: tuple[str, ...]
     rows: Select[Any] = field(repr=False)
     probes: tuple[tuple[tuple[str, ...], Select[Any]], ...] = field(repr=False)
 
@@ -99,7 +102,9 @@ def person_table(store: Store, live: LiveSchema, dataset: str, *, by_tenant: boo
         chosen = _leads_there(store, live, dataset, row, entry.persons[0], one=one)
     withheld = tuple(c for c, kind in entry.columns.items() if kind.category.startswith(SECRET))
     fields = {c: kind for c, kind in entry.columns.items() if c not in withheld}
-    read = [*(row.c[c] for c in dict.fromkeys([*fields, *entry.key])), _shared(store, live, dataset, row, addresses, one=one).label(SHARED)]
+    read: list[ColumnElement[Any]] = [row.c[c] for c in dict.fromkeys([*fields, *entry.key])]
+    if (shared := _shared(store, live, dataset, row, addresses, one=one)) is not None:
+        read.append(shared.label(SHARED))
     statement = select(*read).select_from(row).where(chosen)
     if by_tenant:
         if entry.tenant is None:
@@ -116,6 +121,7 @@ def person_table(store: Store, live: LiveSchema, dataset: str, *, by_tenant: boo
         withheld=withheld,
         ends=ends,
         addresses=addresses,
+        names=names(statement),
         rows=statement,
         probes=probes,
     )
@@ -249,12 +255,14 @@ def _columns_of(store: Store, dataset: str, path: Path) -> tuple[str, ...]:
     return tuple(str(c.name) for c in _reached(store, dataset, row_of(store, dataset, "t"), path, "p")[3])
 
 
-def _shared(store: Store, live: LiveSchema, dataset: str, row: FromClause, addresses: Sequence[str], *, one: bool) -> ColumnElement[bool]:
-    """Does the row lead to somebody who is not bound? Only asked where one row can lead to several."""
+def _shared(
+    store: Store, live: LiveSchema, dataset: str, row: FromClause, addresses: Sequence[str], *, one: bool
+) -> ColumnElement[bool] | None:
+    """Does the row lead to somebody who is not bound? None where no row can lead to several."""
     entry = store.tables[dataset]
     several = len(entry.persons) + len(addresses) > 1 or any("." in hop for path in entry.persons for hop in path)
     if not several or () in entry.persons:
-        return false()
+        return None
     others: list[ColumnElement[bool]] = []
     for number, path in enumerate(entry.persons):
         end = _end(store, dataset, path)

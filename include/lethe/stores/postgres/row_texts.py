@@ -6,21 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Select, Subquery, Text, cast, func, literal_column, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
+_ARGUMENTS = 100
+"""PostgreSQL's limit on the arguments of a function."""
 
-def as_json(statement: Select[Any], name: str, *, limit: int | None, order: Sequence[str]) -> Select[Any]:
-    """One text: a JSON array of the rows, in the order of their key; of at most `limit` rows.
 
-    The limit stands outside of the statement: one inside keeps PostgreSQL from merging the two, and it then makes every row twice.
+def as_json(statement: Select[Any], name: str, *, limit: int) -> Select[Any]:
+    """One text: a JSON array of at most `limit` rows, each an array of its values (`names` are theirs), in no order.
+
+    Sorting in the aggregate costs a quarter of the whole, names in each row a sixth; whoever has the rows can do both. The limit stands
+    outside of the statement: one inside keeps PostgreSQL from merging the two, and it then makes every row twice. Rows of more than a hundred
+    columns are objects.
     """
     rows: Subquery = statement.subquery(name)
-    keys = [rows.c[c].label(f"k{n}") for n, c in enumerate(order)]
-    texts = select(func.row_to_json(rows.table_valued()).label("j"), *keys).select_from(rows)
-    inner = (texts if limit is None else texts.limit(literal_column(str(limit)))).subquery("x")
-    array = func.json_agg(aggregate_order_by(inner.c.j, *(inner.c[k.name] for k in keys)))
-    return select(cast(array, Text).label("j")).select_from(inner)
+    made = func.json_build_array(*rows.c) if len(rows.c) <= _ARGUMENTS else func.row_to_json(rows.table_valued())
+    texts = select(made.label("j")).select_from(rows).limit(literal_column(str(limit))).subquery("x")
+    return select(cast(func.json_agg(texts.c.j), Text).label("j")).select_from(texts)
+
+
+def names(statement: Select[Any]) -> tuple[str, ...]:
+    """The names of a row's values in `as_json`."""
+    return tuple(str(c.name) for c in statement.selected_columns)
 
 
 def streamed(statement: Select[Any], name: str, order: Sequence[str]) -> Select[Any]:
