@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.ipc
@@ -29,13 +30,14 @@ def to_parquet(table: pa.Table, metadata: Mapping[str, str]) -> pa.Buffer:
     The buffer is read like bytes (`hashlib`, `memoryview`, `len`).
     """
     named = table.replace_schema_metadata({_OURS + name: text for name, text in metadata.items()})
+    sample = _sample(table)
     output = pa.BufferOutputStream()
     pq.write_table(
         named,
         output,
         compression="zstd",
         compression_level=1,
-        use_dictionary=[f.name for f in table.schema if _repeats(table.column(f.name))],
+        use_dictionary=[f.name for f in table.schema if _repeats(sample.column(f.name))],
         write_statistics=[f.name for f in table.schema if _is_ordered(f.type)],
         write_page_checksum=True,
         row_group_size=_ROWS,
@@ -88,10 +90,14 @@ def _is_ordered(kind: pa.DataType) -> bool:
     return bool(pa.types.is_primitive(kind) or pa.types.is_decimal(kind))
 
 
+def _sample(table: pa.Table) -> pa.Table:
+    """Rows spread over the table."""
+    step = max(1, table.num_rows // _SAMPLE)
+    return table.take(pa.array(np.arange(0, table.num_rows, step))) if step > 1 else table
+
+
 def _repeats(column: pa.ChunkedArray) -> bool:
-    """Has the column few values? Told by a sample, NULLs apart."""
+    """Has a sample's column few values, NULLs apart?"""
     if not (pa.types.is_primitive(column.type) or pa.types.is_string(column.type)) or pa.types.is_boolean(column.type):
         return False
-    step = max(1, len(column) // _SAMPLE)
-    sample = column.take(pa.array(range(0, len(column), step), pa.int64())) if step > 1 else column
-    return bool(pc.count_distinct(sample, mode="only_valid").as_py() <= _REPEATS)
+    return bool(pc.count_distinct(column, mode="only_valid").as_py() <= _REPEATS)

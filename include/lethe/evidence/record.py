@@ -108,4 +108,4 @@ def keyed_digest(key: bytes, *parts: str) -> str:
         raise EvidenceRefused(
             "The key for digests of persons is missing or short.", fix="Set `digest_key` in the extra of lethe_db: 32 random bytes in hex."
         )
-    return hmac.new(key, "\x00".join(parts).encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, "\x00".join(parts).encode(), "sha256").hex()

@@ -60,7 +60,8 @@ class Archiver:
         return is_sorted(step, self.ctx)
 
     def close(self) -> None:
-        """Closes the readers' sessions."""
+        """Closes the readers' sessions, and ends the sealing."""
+        self.books.close()
         with self._lock:
             idle, self._idle = self._idle, []
         for reader in idle:

@@ -15,7 +15,6 @@ import psycopg
 import pyarrow as pa
 from adbc_driver_manager import AdbcStatusCode
 from adbc_driver_manager import Error as AdbcError
-from adbc_driver_postgresql import dbapi
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection as Session
 from sqlalchemy import Select
@@ -24,6 +23,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from lethe.connections import Connection
 from lethe.errors import NotArchivable
 from lethe.plan.model import HoldScope
+from lethe.stores.postgres.adbc import AdbcSession
 from lethe.stores.postgres.holds import CREATE, rows_of
 from lethe.stores.postgres.overflow import put_right
 
@@ -69,7 +69,7 @@ class ArrowReader:
         _, options = PGDialect_psycopg().create_connect_args(connection.sqlalchemy_url())
         self._conninfo = make_conninfo(**options, application_name=application_name[:63], client_encoding="UTF8")
         self._limits = {"lock_timeout": str(lock_timeout), "statement_timeout": str(statement_timeout)}
-        self._session: Any = None
+        self._session: AdbcSession | None = None
         self._loaded: tuple[HoldScope, ...] | None = None
         self._loaded_by = ""
 
@@ -81,19 +81,17 @@ class ArrowReader:
         """
         wanted = tuple(holds)
         with self._in_psycopg_words():
-            if self._session is None:
-                self._open()
+            session = self._session or self._open()
             if self._loaded == wanted:
                 return
             self._loaded = None
-            self._run("begin isolation level read committed read write")
-            self._run(CREATE)
-            self._run("delete from pg_temp.lethe_holds")
+            session.run("begin isolation level read committed read write")
+            session.run(CREATE)
+            session.run("delete from pg_temp.lethe_holds")
             if wanted:
-                with self._session.cursor() as cursor:
-                    cursor.executemany(_INSERT, pa.RecordBatch.from_pylist(rows_of(wanted), schema=_HOLDS))
-            self._loaded_by = str(self._scalar(_LOADED_BY))
-            self._run("commit")
+                session.run(_INSERT, pa.RecordBatch.from_pylist(rows_of(wanted), schema=_HOLDS))
+            self._loaded_by = str(session.scalar(_LOADED_BY))
+            session.run("commit")
             self._loaded = wanted
 
     def read(self, snapshot: str, statement: Select[Any], values: Mapping[str, Any], *, quoting: Session) -> pa.Table:
@@ -108,18 +106,17 @@ class ArrowReader:
         """
         if not _SNAPSHOT.fullmatch(snapshot):
             raise ValueError("this is no snapshot of pg_export_snapshot()")
-        if self._session is None or self._loaded is None:
+        session = self._session
+        if session is None or self._loaded is None:
             raise RuntimeError("load the holds before reading: with_holds()")
         text = rendered(quoting, statement, values)
         with self._in_psycopg_words():
-            self._run("begin isolation level repeatable read read only")
-            self._run(f"set transaction snapshot '{snapshot}'")
-            if not self._scalar(_SEES, self._loaded_by):
+            session.run("begin isolation level repeatable read read only")
+            session.run(f"set transaction snapshot '{snapshot}'")
+            if not session.scalar(_SEES, self._loaded_by):
                 raise RuntimeError("the holds were loaded after the snapshot was taken: it does not see them")
-            with self._session.cursor() as cursor:
-                cursor.execute(text)
-                table = cursor.fetch_arrow_table()
-            self._run("commit")
+            table = session.table(text)
+            session.run("commit")
         return put_right(_valid(table))
 
     def close(self) -> None:
@@ -129,24 +126,16 @@ class ArrowReader:
             with suppress(AdbcError):
                 session.close()
 
-    def _open(self) -> None:
+    def _open(self) -> AdbcSession:
         """A session that is not wholly set up is never used."""
-        self._session = dbapi.connect(self._conninfo, autocommit=True)
+        session = self._session = AdbcSession(self._conninfo)
         try:
             for name, value in {**_SETTINGS, **self._limits}.items():
-                self._scalar("select set_config($1, $2, false)", name, value)
+                session.scalar("select set_config($1, $2, false)", name, value)
         except AdbcError:
             self.close()
             raise
-
-    def _run(self, text: str) -> None:
-        with self._session.cursor() as cursor:
-            cursor.execute(text)
-
-    def _scalar(self, text: str, *values: str) -> Any:
-        with self._session.cursor() as cursor:
-            cursor.execute(text, values or None)
-            return cursor.fetchone()[0]
+        return session
 
     @contextmanager
     def _in_psycopg_words(self) -> Iterator[None]:
@@ -166,7 +155,7 @@ class ArrowReader:
     def _roll_back(self) -> None:
         try:
             if self._session is not None:
-                self._run("rollback")
+                self._session.run("rollback")
         except AdbcError:
             self.close()
 

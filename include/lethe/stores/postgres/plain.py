@@ -9,14 +9,15 @@ row; every other table goes through `careful.py`. Speeds: MEASURED, "Purge".
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 from threading import Lock
+from time import monotonic
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, FromClause, Text, bindparam, cast, delete, func, select
 from sqlalchemy.exc import DBAPIError
@@ -152,13 +153,13 @@ class Plain(ABC):
 
     def batch(self, connection: Connection, cursor: Turn, holds: Sequence[HoldScope]) -> Outcome:
         """Deletes the next piece of the range."""
-        began = time.monotonic()
+        began = monotonic()
         cursor.piece = cursor.piece or cursor.share.take(lambda low, end: self.cut(connection, low, end))
         if cursor.piece is None:
             return Outcome(pieces=(Piece(step=self.steps[0], rows=0, fingerprint=0),), range={}, cursor=cursor, done=True)
         values, recorded = self.bounds(*cursor.piece)
         found, xid = self._delete(connection, holds, values)
-        self.size.took(found[0].rows, time.monotonic() - began)
+        self.size.took(found[0].rows, monotonic() - began)
         self.learn(found[0].rows)
         return Outcome(pieces=found, range=recorded, cursor=Turn(share=cursor.share), done=cursor.share.spent, xid=xid)
 
@@ -259,7 +260,20 @@ class ClockWindows(Plain):
         high = connection.scalar(self._nth, {"low": low, "high": end, "rows": self.size.rows})
         if high == low:
             high = connection.scalar(select(func.min(self.clock)).where(self.clock > low, self.clock < end))
-        return end if high is None else high
+        high = end if high is None else high
+        return high if self.taking is None else self._at_the_days_end(low, high)
+
+    def _at_the_days_end(self, low: Any, high: Any) -> Any:
+        """The last local midnight before `high`, if that is after `low`: rows that are archived lie in one object a day of their clock, and
+        a window that ends amid a day makes one object more."""
+        p = predicate_of(self.target.step)
+        if not isinstance(high, datetime):
+            return high
+        stored = None if high.tzinfo else ZoneInfo(p.clock.zone or p.zone)
+        local = (high.replace(tzinfo=stored) if stored else high).astimezone(ZoneInfo(p.zone))
+        midnight = datetime.combine(local, time.min, local.tzinfo)
+        edge = midnight.astimezone(stored).replace(tzinfo=None) if stored else midnight.astimezone(UTC)
+        return edge if low < edge < high else high
 
     def bounds(self, low: Any, high: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """A window of clock values."""
