@@ -10,14 +10,13 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from lethe.catalog.model import Store
+from lethe.catalog.model import EMAIL, Store
 from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, judge_export, parts_of
 from lethe.control.requests import Language, Request, RequestState, request_of
 from lethe.errors import AnswerInDoubt, AnswerRefused, BundleDiffers, IdentifierRefused, LetheError, NoAddress, RequestRefused
 from lethe.evidence.ledger import append
 from lethe.instants import local_day
 from lethe.stores.postgres.failures import meaning
-from lethe.stores.postgres.person import EMAIL
 from lethe.stores.postgres.tables import key_text, row_of
 from lethe.stores.s3.client import answering
 from lethe.subjects.answers import send_answer, send_forward
