@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
-from lethe.catalog.model import EMAIL, Store
+from lethe.catalog.model import Store
 from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, judge_export, parts_of
 from lethe.control.requests import Language, Request, RequestState, request_of
 from lethe.errors import AnswerInDoubt, AnswerRefused, BundleDiffers, IdentifierRefused, LetheError, NoAddress, RequestRefused
@@ -156,9 +156,9 @@ def addresses(workspace: Workspace, tenants: Sequence[str]) -> dict[str, str]:
 
 def _addresses(workspace: Workspace, store: Store, dataset: str, tenants: Sequence[str]) -> dict[str, str]:
     table = store.tables[dataset]
-    column = next((c for c, kind in table.columns.items() if kind.category == EMAIL), None)
-    if column is None:
+    if not table.addresses:
         return {}
+    column = table.addresses[0]
     row = row_of(store, dataset)
     key = key_text(row.c[c] for c in table.key)
     query = select(key, row.c[column]).where(key.in_(list(tenants)), row.c[column].is_not(None))
