@@ -104,6 +104,8 @@ def _persons(connection: Connection, store: Store, name: str, table: Table, row:
     parts: list[Select[str, str]] = []
     for number, path in enumerate(table.persons):
         reached, key = reach_key(store, name, row, path, prefix=f"person{number}_")
+        if reached.dataset not in store.identities:
+            continue  # a row that is found by its address: how many persons have one cannot be counted by keys
         joined = select(literal(reached.dataset).label("dataset"), key.label("key")).distinct().select_from(row, *reached.aliases)
         parts.append(joined.where(reached.where, more, key.is_not(None)))
     if not parts:

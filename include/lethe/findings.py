@@ -42,6 +42,7 @@ Kind = Literal[
     "register begins later",
     "relation not mapped",
     "role differs",
+    "rows not found",
     "sentence not bound",
     "store unknown",
     "sub-processor unknown",

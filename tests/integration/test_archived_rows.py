@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,19 +17,22 @@ from demo.objects import ObjectServer
 from demo.postgres import PostgresServer
 from helpers.archived import Office, as_variable, office_in
 from helpers.archived_exports import Counter, counter_of
+from helpers.archiving import archiving, purge
 from helpers.control import DIGEST_KEY
-from helpers.purging import AS_OF, STORE
+from helpers.purging import AS_OF, CATALOG, STORE, to
 from helpers.wire import wire_to
 from lethe.archive.names import name_of
-from lethe.catalog.model import Column
+from lethe.catalog.model import Catalog, Column
 from lethe.errors import ArchiveDiffers, BundleDiffers, LetheError, ReadingRefused, Uncountable, Unreachable
 from lethe.stores.s3.listing import everything
+from lethe.subjects import judging
 from lethe.subjects.archived_rows import _masked, _secrets, archived_sections
 from lethe.subjects.exporting import export_request
 from lethe.subjects.found import Located, Origin, Row, Section
 from lethe.subjects.identifiers import identifier
 from lethe.subjects.judging import ARCHIVED, judge_request
 from lethe.subjects.locating import Finder
+from lethe.verify.person import KeySum
 from lethe.workspace import Workspace
 
 LAW = "Code de commerce L123-22"
@@ -154,6 +158,40 @@ def test_the_reading_is_on_record_before_the_first_byte_is_asked_for(office: Off
     }
     returned = office.evidence("archive.returned")[-1]
     assert (returned["rows"], returned["broken_off_by"]) == (1, None) and wire.seen["get"] == 1
+
+
+def on_uses(catalog: Catalog) -> Catalog:
+    """The catalog in which an act hangs on the use that its tenant_id names, and the note of a use is an address."""
+    tables = dict(catalog.store("source").tables)
+    tables["uses"] = tables["uses"].model_copy(update={"columns": tables["uses"].columns | {"note": Column(category="user.contact.email")}})
+    relations = tables["acts"].relations | {"use": to("tenant_id", "uses")}
+    tables["acts"] = tables["acts"].model_copy(update={"relations": relations, "persons": (("use",),)})
+    stores = (s.model_copy(update={"tables": tables}) if s.id == "source" else s for s in catalog.stores)
+    return catalog.model_copy(update={"stores": tuple(stores)})
+
+
+def test_a_row_that_hung_on_an_address_is_found_while_that_one_lives_and_no_account_of_the_same_key_is_taken_for_it(own: Office) -> None:
+    """User 3 is not use 3."""
+    world = own.company.world
+    world.sql("INSERT INTO app.uses (id, tenant_id, note) VALUES (3, 1, ' Jeanne@example.org'), (4, 1, 'paul@example.org')")
+    world.sql("INSERT INTO app.acts (id, at, tenant_id, note) VALUES (1, '2025-01-01', 3, 'hers'), (2, '2025-01-01', 4, 'his')")
+    assert purge(world, own.archive, archiving("acts"), catalog=on_uses(CATALOG))["acts"].error is None
+    [(names,)] = world.sql("SELECT manifest -> 'names' -> 'identities' FROM lethe.archive_objects WHERE dataset = 'acts'")
+    assert names == [], "use 3 is no person: a hold on one of that key does not mean it"
+    jeanne = identifier("email", "jeanne@example.org")
+    with Workspace.open() as opened:
+        workspace = replace(opened, catalog=on_uses(opened.catalog))
+        finder = Finder(workspace)
+        found = finder.locate([jeanne])
+        assert found.persons == () and found.archive_objects == 1
+        given_rows = {s.id: [r.values["note"] for r in rows] for s, rows in finder.sections(found, at=AS_OF)}
+        assert given_rows == {"uses": [" Jeanne@example.org"], "acts.archive": ["hers"]}
+        keys = {"acts.archive": KeySum()}
+        keys["acts.archive"].add([1])
+        assert {c.status for checks in judging._archived(workspace, found, keys, at=AS_OF).values() for c in checks} == {"passed"}
+        assert "acts" not in {s.dataset for s, _ in finder.sections(located(finder, 3), at=AS_OF)}
+        world.sql("DELETE FROM app.uses WHERE id = 3")
+        assert list(finder.sections(finder.locate([jeanne]), at=AS_OF)) == [], "whose it was nobody can tell any more"
 
 
 # What gives nothing

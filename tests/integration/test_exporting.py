@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from demo.asking import somebody
 from demo.ceph import CephGateway
@@ -22,6 +23,7 @@ from demo.objects import ObjectServer
 from demo.postgres import PostgresServer
 from helpers import mailing, traces
 from helpers.exporting import AT, Desk, desk_on
+from lethe.cli import app
 from lethe.control.exports import current_export
 from lethe.errors import AmbiguousPerson, BundleDiffers, LetheError, RequestRefused, UnknownName, Unreachable
 from lethe.stores.s3.listing import everything
@@ -397,6 +399,21 @@ def test_another_tenant_s_client_is_not_found_for_it(desk: Desk) -> None:
     (client, other) = desk.sql("SELECT c.id, t.id FROM app.clients c, app.tenants t WHERE t.id <> c.tenant_id ORDER BY 1, 2 LIMIT 1")[0]
     request = desk.request(("account", f"clients:{client}"), kind="tenant_instruction", channel="tenant", tenant=str(other))
     assert exported(desk, request).counts == {}
+
+
+def test_locate_prints_how_many_rows_have_a_file(desk: Desk) -> None:
+    (client, tenant, files, without) = desk.sql(
+        "SELECT c.id, c.tenant_id, count(a.object_key), (SELECT count(*) FROM app.client_invoices i WHERE i.client_id = c.id) FROM app.clients c "
+        "JOIN app.attachments a ON a.client_id = c.id GROUP BY c.id ORDER BY 4 DESC, c.id LIMIT 1"
+    )[0]
+    request = desk.request(("account", f"clients:{client}"), kind="tenant_instruction", channel="tenant", tenant=str(tenant))
+    told = CliRunner().invoke(app, ["locate", request, "--json"])
+    found = json.loads(told.stdout)["datasets"]
+    assert {d: found[d] for d in ("attachments", "client_invoices")} == {
+        "attachments": {"rows": files, "shared": found["attachments"]["shared"], "files": files},
+        "client_invoices": {"rows": without, "shared": 0, "files": 0},
+    }
+    assert files and without and "with a file" in CliRunner().invoke(app, ["locate", request]).stdout
 
 
 # What breaks

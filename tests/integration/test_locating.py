@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
-from helpers.control import DIGEST_KEY, ControlDatabase
-from lethe.catalog.model import Catalog, Store
-from lethe.connections import Connection
+from helpers.control import ControlDatabase
+from helpers.locating import AT, EMAIL, ID, OPS, House, account, email, house_of, table, to
+from lethe.catalog.model import Store
 from lethe.errors import AmbiguousPerson, Drifted, IdentifierRefused, LetheError, Uncountable
-from lethe.subjects.found import Row
-from lethe.subjects.identifiers import Identifier, identifier
 from lethe.subjects.indexes import slow_steps
 from lethe.subjects.locating import Finder
 from lethe.subjects.statements import AT_ONCE, params, reading
-from lethe.workspace import Workspace
 
-AT = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 JEANNE, PAUL = "jeanne@example.org", "paul@example.org"
 SCHEMA = """
 CREATE SCHEMA app; SET search_path = app;
@@ -58,16 +49,6 @@ ANALYZE;
 """
 
 
-def table(name: str, key: list[str], columns: dict[str, Any], **more: Any) -> dict[str, Any]:
-    given = {c: k if isinstance(k, dict) else {"category": k} for c, k in columns.items()}
-    return {"table": name, "schema": "app", "role": "controller", "category": name, "purposes": ["p"], "key": key, "columns": given} | more
-
-
-def to(dataset: str, *columns: str, **more: Any) -> dict[str, Any]:
-    return {"columns": list(columns), "to": dataset, **more}
-
-
-ID, OPS, EMAIL = "user.unique_id", "system.operations", "user.contact.email"
 AUTHOR = {c: {"category": k, "about": "author"} for c, k in (("author_id", ID), ("author_name", "user.name"), ("author_email", EMAIL))}
 TABLES: dict[str, dict[str, Any]] = {
     "tenants": table(
@@ -114,58 +95,9 @@ def store(**changes: Any) -> Store:
     return Store.model_validate(given | changes)
 
 
-@dataclass(frozen=True)
-class House:
-    finder: Finder
-    url: str
-
-    def sql(self, *statements: str) -> None:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            for each in statements:
-                connection.execute(each)  # type: ignore[arg-type]
-
-    def counts(self, *given: Identifier, **more: Any) -> dict[str, int]:
-        return {c.section: c.rows for c in self.finder.locate(given, **more).counted if c.rows}
-
-    def rows(self, *given: Identifier, **more: Any) -> dict[str, list[Row]]:
-        found: dict[str, list[Row]] = {}
-        for section, rows in self.finder.sections(self.finder.locate(given, **more), at=AT):
-            found[section.id] = list(rows)
-        return found
-
-
 @pytest.fixture
 def house(control: ControlDatabase, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    yield from house_of(control, monkeypatch, store())
-
-
-def house_of(control: ControlDatabase, patch: pytest.MonkeyPatch, *stores: Store) -> Iterator[House]:
-    url = control.superuser.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(SCHEMA)
-    parts = urlsplit(url)
-    source = Connection(
-        id="source", kind="postgres", host="127.0.0.1", port=parts.port, login=parts.username or "", database=parts.path[1:]
-    )
-    shelf = Connection(id="shelf", kind="aws", login="k", password="s", extra={"endpoint_url": "http://127.0.0.1:1"})
-    patch.setenv("LETHE_DIGEST_KEY", DIGEST_KEY.hex())
-    shipped = Workspace.open(lambda _: source)
-    workspace = Workspace(
-        folder=Path("/nowhere"),
-        policies=shipped.policies,
-        catalog=Catalog(purposes={"p": "why"}, stores=stores),
-        connections=lambda name: shelf if name == "shelf" else source,
-    )
-    yield House(finder=Finder(workspace), url=url)
-    workspace.close()
-
-
-def email(text: str) -> Identifier:
-    return identifier("email", text)
-
-
-def account(text: str) -> Identifier:
-    return identifier("account", text, datasets=["users", "leads", "clients"])
+    yield from house_of(control, monkeypatch, SCHEMA, store())
 
 
 MINE = {"tenants": 2, "users": 2, "leads": 1, "threads": 2, "messages": 3, "views": 2000, "mails": 3}
@@ -284,12 +216,30 @@ def test_a_file_of_somebody_else_s_columns_is_not_asked_for(control: ControlData
     shelf = Store.model_validate(
         {"id": "shelf", "kind": "s3", "connection": "shelf", "start_of_service": "2014-01-01T00:00:00+01:00", "prefixes": {"scans": scans}}
     )
-    for house in house_of(control, monkeypatch, store(tables=TABLES | {"messages": messages}), shelf):
+    for house in house_of(control, monkeypatch, SCHEMA, store(tables=TABLES | {"messages": messages}), shelf):
         house.sql(
             "ALTER TABLE app.messages ADD COLUMN object_key text", "UPDATE app.messages SET object_key = 'paul/card.png' WHERE id = 2"
         )
         (theirs,) = [r for r in house.rows(email(JEANNE))["messages"] if r.values["id"] == 2]
         assert theirs.file is None and theirs.values["object_key"] is None and "object_key" in theirs.redacted
+
+
+def test_rows_that_name_a_file_are_counted_without_asking_the_object_store(
+    control: ControlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store of these objects does not answer at all."""
+    files = {"files": {"dataset": "scans", "column": "object_key"}}
+    messages = TABLES["messages"] | {"columns": TABLES["messages"]["columns"] | {"object_key": {"category": OPS}}} | files
+    scans = {"bucket": "scans", "role": "controller", "category": "scans", "purposes": ["p"], "contents": ["user"]}
+    shelf = Store.model_validate(
+        {"id": "shelf", "kind": "s3", "connection": "shelf", "start_of_service": "2014-01-01T00:00:00+01:00", "prefixes": {"scans": scans}}
+    )
+    for house in house_of(control, monkeypatch, SCHEMA, store(tables=TABLES | {"messages": messages}), shelf):
+        house.sql("ALTER TABLE app.messages ADD COLUMN object_key text")
+        assert {c.files for c in house.finder.locate([email(JEANNE)]).counted} == {0}
+        house.sql("UPDATE app.messages SET object_key = CASE id WHEN 2 THEN '' ELSE 'scans/' || id END WHERE id > 1")
+        counted = {c.section: (c.rows, c.files) for c in house.finder.locate([email(JEANNE)]).counted if c.files}
+        assert counted == {"messages": (3, 1)}, "of messages 1, 2 and 4 one has no key, one an empty one; message 3 is Paul's"
 
 
 @pytest.mark.parametrize("key", ["users:abc", "users:99999999999999999999", "leads:1"])
@@ -303,14 +253,39 @@ DRIFT = {
     "a table that is gone": "DROP TABLE app.mails",
     "a column that is gone": "ALTER TABLE app.mails DROP COLUMN recipient",
     "a column that nobody classified": "ALTER TABLE app.mails ADD COLUMN phone text",
+    "a table that nobody mapped": "CREATE TABLE app.mails_2 (id int)",
+    "a partitioned one": "CREATE TABLE app.mails_2 (id int) PARTITION BY LIST (id); CREATE TABLE app.m1 PARTITION OF app.mails_2 DEFAULT",
+    "what a query was kept in": "CREATE MATERIALIZED VIEW app.mails_2 AS SELECT recipient FROM app.mails",
 }
 
 
+@pytest.mark.parametrize("tenant", [None, "1"])
 @pytest.mark.parametrize("change", DRIFT.values(), ids=list(DRIFT))
-def test_a_catalog_that_is_not_the_database_stops_it_by_name(house: House, change: str) -> None:
+def test_a_catalog_that_is_not_the_database_stops_it_by_name(house: House, change: str, tenant: str | None) -> None:
     house.sql(change)
+    if tenant and "mails_2" not in change:
+        return  # of a tenant's data it is no part
     with pytest.raises(Drifted, match=r"app\.mails"):
-        house.finder.locate([email(JEANNE)])
+        house.finder.locate([email(JEANNE)], tenant=tenant)
+
+
+NO_DRIFT = {
+    "a partition": "CREATE TABLE app.views_0 PARTITION OF app.views FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')",
+    "a view": "CREATE VIEW app.all_mails AS SELECT * FROM app.mails",
+    "an exempted table": "CREATE TABLE app.migrations (id int)",
+    "a table of an exempted schema": "CREATE SCHEMA jobs; CREATE TABLE jobs.queue (id int)",
+    "a table elsewhere": "CREATE SCHEMA other; CREATE TABLE other.faces (id int, email text)",
+}
+EXEMPT = [{"name": n, "reason": "no data of persons", "owner": "data", "until": "2027-01-01"} for n in ("app.migrations", "jobs")]
+
+
+@pytest.mark.parametrize("change", NO_DRIFT.values(), ids=list(NO_DRIFT))
+def test_what_is_exempted_or_holds_nothing_of_its_own_stops_nothing(
+    control: ControlDatabase, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    for house in house_of(control, monkeypatch, SCHEMA, store(exempt=EXEMPT, schemas=["app", "jobs"])):
+        house.sql(change)
+        assert {c.section: c.rows for c in house.finder.locate([email(JEANNE)]).counted} == MINE
 
 
 @pytest.mark.parametrize("change", list(DRIFT.values())[:2], ids=list(DRIFT)[:2])

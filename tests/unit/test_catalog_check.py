@@ -97,6 +97,48 @@ def test_what_is_wrong_is_found_by_name(edit: Edit, expected: tuple[str, str]) -
     assert expected in findings(edit)
 
 
+SIGNUPS: dict[str, Any] = {
+    "table": "signups", "schema": "app", "role": "controller", "category": "leads", "purposes": ["communicate"], "key": ["id"],
+    "clocks": {"last_contact": {"latest_of": ["created_at"]}},
+    "subsets": {n: [{"column": "created_at", "is": i}] for n, i in (("not-converted", "not_null"), ("converted", "null"))},
+    "relations": {"converted_tenant": {"columns": ["id"], "to": "tenants"}}, "tenant": ["converted_tenant"],
+    "columns": {"id": {"category": "user.unique_id"}, "email": {"category": "user.contact.email"}, "created_at": {"category": "system.operations"}},
+}  # fmt: skip
+OPENED: dict[str, Any] = SIGNUPS | {
+    "table": "opened",
+    "relations": SIGNUPS["relations"] | {"signup": {"columns": ["signup_id"], "to": "signups"}},
+    "columns": {
+        c: {"category": k} for c, k in (("id", "system.operations"), ("signup_id", "user.unique_id"), ("created_at", "system.operations"))
+    },
+}
+"""Rows that are found by their address alone, and rows that hang on them."""
+
+HANGING: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
+    "personal, and no way": ({}, [("rows not found", "opened")]),
+    "a way there": ({"persons": [["signup"]]}, []),
+    "an address of its own": ({"columns": OPENED["columns"] | {"to": {"category": "user.contact.email"}}}, []),
+    "nothing personal": ({"columns": {c: {"category": "system.operations"} for c in OPENED["columns"]}}, []),
+    "no relation there": ({"relations": SIGNUPS["relations"]}, []),
+    "a way to where nobody is": ({"persons": [["converted_tenant"]]}, [("path leads nowhere", "opened persons")]),
+}
+
+
+@pytest.mark.parametrize("case", HANGING)
+def test_personal_rows_that_hang_on_an_address_are_found_or_it_is_said(case: str) -> None:
+    changes, expected = HANGING[case]
+    clocks = {"clocks": SIGNUPS["clocks"] | {"contract_end": {"column": "ended_at", "through": ["converted_tenant", "contracts.tenant"]}}}
+    tables = {"signups": SIGNUPS | clocks, "opened": OPENED | clocks | changes}
+    assert findings(lambda s, r: s["tables"].update(tables)) == expected
+
+
+def test_what_hangs_on_rows_that_lead_to_persons_themselves_is_no_finding_of_that_kind() -> None:
+    led = SIGNUPS | {"relations": SIGNUPS["relations"] | {"user": {"columns": ["id"], "to": "users"}}, "persons": [["user"]]}
+    kinds = {kind for kind, _ in findings(lambda s, r: s["tables"].update(signups=led, opened=OPENED))}
+    assert "rows not found" not in kinds
+    ended = OPENED | {"persons": [["signup"]]}
+    assert ("path leads nowhere", "opened persons") in findings(lambda s, r: s["tables"].update(signups=led, opened=ended))
+
+
 def test_an_exemption_holds_through_its_last_day() -> None:
     exempt = [{"name": "app.x", "reason": "r", "owner": "o", "until": "2026-11-24"}]
     assert findings(lambda s, r: s.update(exempt=exempt)) == []

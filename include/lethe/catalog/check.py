@@ -108,13 +108,14 @@ def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
         yield from _columns(table, f"{name} calendar", table.calendar.columns)
     for path in table.persons:
         end = yield from _path(store, name, path, f"{name} persons")
-        if end is not None and end not in store.identities:
+        if end is not None and end not in store.identities and not store.by_address(end):
             yield _finding(
                 "path leads nowhere",
                 f"{name} persons",
-                f"The path ends at `{end}`, whose rows are no persons.",
-                "List it under `identities`.",
+                f"The path ends at `{end}`, whose rows are no persons, and are not found by an address alone.",
+                "List it under `identities`, or follow its own way to persons.",
             )
+    yield from _hanging(store, name, table)
     for column_id, column in table.columns.items():
         if column.guessed:
             yield _finding(
@@ -130,6 +131,21 @@ def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
                 f"{name}.{column_id}",
                 "It is personal and has no purpose.",
                 "Say what it is for.",
+                stops=False,
+            )
+
+
+def _hanging(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
+    """Personal rows that hang on one which is found by its address alone: without a path there nobody would find them."""
+    if table.persons or table.addresses or table.partition_of is not None or not any(c.personal for c in table.columns.values()):
+        return
+    for relation_id, relation in table.relations.items():
+        if relation.to in store.tables and store.by_address(relation.to):
+            yield _finding(
+                "rows not found",
+                name,
+                f"It has personal data and no way to a person; by `{relation_id}` it hangs on `{relation.to}`, whose rows are found by their address.",
+                f"Add the path [{relation_id}] to `persons`, so that its rows are found with them.",
                 stops=False,
             )
 

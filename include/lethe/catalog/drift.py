@@ -21,7 +21,7 @@ def drift(store: Store, live: LiveSchema) -> list[CheckFinding]:
     """
     exempt = {e.name for e in store.exempt}
     mapped = {f"{t.db_schema}.{t.table}": name for name, t in store.tables.items()}
-    found = [*_unmapped_tables(store, live, mapped, exempt)]
+    found = [*unmapped_tables(store, live)]
     for name, table in store.tables.items():
         there = live.tables.get(f"{table.db_schema}.{table.table}")
         if there is None:
@@ -48,10 +48,13 @@ def _finding(kind: Kind, where: str, problem: str, fix: str, *, stops: bool = Tr
     return CheckFinding(kind=kind, where=where, problem=problem, fix=fix, stops=stops)
 
 
-def _unmapped_tables(store: Store, live: LiveSchema, mapped: dict[str, str], exempt: set[str]) -> Iterator[CheckFinding]:
+def unmapped_tables(store: Store, live: LiveSchema) -> Iterator[CheckFinding]:
+    """The tables of the database, of the schemas that were asked for, that are neither in the catalog nor exempted; `where` names each."""
+    mapped = {f"{t.db_schema}.{t.table}" for t in store.tables.values()}
+    exempt = {e.name for e in store.exempt}
     for name, table in live.tables.items():
         schema = name.partition(".")[0]
-        if table.kind == "view" or table.partition_of is not None or name in mapped or {name, schema} & exempt:
+        if table.kind == "view" or table.partition_of in live.tables or name in mapped or {name, schema} & exempt:
             continue
         outside = "" if schema in store.schemas else f" Its schema {schema} is not declared either."
         yield _finding(

@@ -18,6 +18,8 @@ from lethe.policy.model import Id, Role
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*$", max_length=63)]
 Hop = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)?$")]
 Path = tuple[Hop, ...]
+EMAIL = "user.contact.email"
+"""The category of a column that has somebody's e-mail address: a person's rows are found by it too."""
 
 
 class Column(Frozen):
@@ -137,7 +139,11 @@ class Table(Frozen):
     subsets: dict[Id, tuple[Condition, ...]] = {}
     relations: dict[Id, Relation] = {}
     tenant: Path | None = Field(default=None, description="How a row leads to its tenant; [] when the row is the tenant.")
-    persons: tuple[Path, ...] = Field(default=(), description="How a row leads to persons; an empty path when the row is one.")
+    persons: tuple[Path, ...] = Field(
+        default=(),
+        description="How a row leads to persons; an empty path when the row is one. A path ends at a dataset of `identities`, or at one whose rows "
+        "are found by their address alone: it has a column of category `user.contact.email` and no `persons`.",
+    )
     columns: dict[Identifier, Column]
     files: Files | None = None
     calendar: CalendarColumns | None = Field(default=None, description="Its rows are appointments: they are exported as iCalendar too.")
@@ -149,6 +155,11 @@ class Table(Frozen):
     owner: str | None = Field(
         default=None, description="Who corrects what is found wrong in it, such as a team; the store's when left out."
     )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The columns that have an e-mail address."""
+        return tuple(c for c, kind in self.columns.items() if kind.category == EMAIL)
 
 
 class ObjectClock(Frozen):
@@ -216,6 +227,12 @@ class Store(Frozen):
     owner: str | None = Field(
         default=None, description="Who answers for its data, such as a team: named where the report finds something to correct."
     )
+
+    def by_address(self, dataset: str) -> tuple[str, ...]:
+        """The address columns of a dataset whose rows are found by these alone, for they are no persons and lead to none. Empty for any
+        other. A path to persons may end there: what hangs on such a row is the person's, too."""
+        table = self.tables[dataset]
+        return () if table.persons or dataset in self.identities else table.addresses
 
 
 class Catalog(Frozen):

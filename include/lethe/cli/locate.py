@@ -37,7 +37,7 @@ def locate(
                 "request": request.id,
                 "persons": [f"{p.dataset}:{p.key}" for p in located.persons],
                 "left_out": located.left_out,
-                "datasets": {c.section: {"rows": c.rows, "shared": c.shared} for c in located.counted},
+                "datasets": {c.section: {"rows": c.rows, "shared": c.shared, "files": c.files} for c in located.counted},
                 "archive_objects": located.archive_objects,
                 "forwards": {f.tenant: dict(f.rows) for f in located.forwards},
                 "without_index": [{"dataset": s.dataset, "columns": list(s.columns), "rows": s.rows} for s in slow],
@@ -46,8 +46,8 @@ def locate(
         return
     print_table(
         f"Request {request.id}: rows by dataset",
-        ("dataset", "rows", "shared"),
-        [(c.section, c.rows, c.shared) for c in located.counted if c.rows],
+        ("dataset", "rows", "shared", "with a file"),
+        [(c.section, c.rows, c.shared, c.files) for c in located.counted if c.rows],
     )
     say(f"Persons: {', '.join(f'{p.dataset}:{p.key}' for p in located.persons) or 'none'}.")
     if located.left_out:

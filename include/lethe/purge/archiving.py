@@ -122,7 +122,7 @@ class Archiver:
                 named = NamedBy(
                     key=fingerprint(self.ctx.digest_key),
                     tenants=target.store.tenants,
-                    identities=tuple(sorted(set(reading.identities))),
+                    identities=tuple(sorted({i for i in reading.identities if not target.store.by_address(i)})),
                 )
                 stored = self._keep(rows, expires[kept], reading.projected, target.step, named)
         young = found[taking.KEY].filter(found[taking.YOUNG])

@@ -17,7 +17,6 @@ from lethe.errors import AnswerInDoubt, AnswerRefused, BundleDiffers, Identifier
 from lethe.evidence.ledger import append
 from lethe.instants import local_day
 from lethe.stores.postgres.failures import meaning
-from lethe.stores.postgres.person import EMAIL
 from lethe.stores.postgres.tables import key_text, row_of
 from lethe.stores.s3.client import answering
 from lethe.subjects.answers import send_answer, send_forward
@@ -157,9 +156,9 @@ def addresses(workspace: Workspace, tenants: Sequence[str]) -> dict[str, str]:
 
 def _addresses(workspace: Workspace, store: Store, dataset: str, tenants: Sequence[str]) -> dict[str, str]:
     table = store.tables[dataset]
-    column = next((c for c, kind in table.columns.items() if kind.category == EMAIL), None)
-    if column is None:
+    if not table.addresses:
         return {}
+    column = table.addresses[0]
     row = row_of(store, dataset)
     key = key_text(row.c[c] for c in table.key)
     query = select(key, row.c[column]).where(key.in_(list(tenants)), row.c[column].is_not(None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +15,10 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.finding import rows_naming
 from lethe.archive.model import ArchivedColumn, Manifest
 from lethe.archive.reading import Giver, ReadingReason, Wanted, read
-from lethe.catalog.model import Table
+from lethe.catalog.model import EMAIL, Table
 from lethe.errors import Uncountable
 from lethe.policy.model import Role
-from lethe.stores.postgres.person import EMAIL, SECRET
+from lethe.stores.postgres.person import SECRET
 from lethe.subjects.archived_values import as_json
 from lethe.subjects.found import Field, Located, Origin, Row, Section
 from lethe.subjects.identifiers import is_address_of
@@ -29,7 +30,8 @@ _DAY = timedelta(days=1)
 
 def archived_sections(workspace: Workspace, located: Located, *, at: datetime) -> Iterator[tuple[Section, Iterator[Row]]]:
     """A section for each dataset of the company's own that the archive has rows of the person of: by their names, and, as the account may be
-    gone that a row led to, by their address wherever an object keeps one. For that every object of such a dataset is opened.
+    gone that a row led to, by their address wherever an object keeps one. For that every object of such a dataset is opened. A row that hangs
+    on one which is found by its address alone is found while that one lives (`in_archive.archived`).
 
     Raises Unreachable when the archive cannot be read here (connections lethe_archivist and archive_read_s3), ReadingRefused, ArchiveDiffers,
     Uncountable for a dataset that the catalog has no more: a bundle without these rows would not be complete.
@@ -38,7 +40,12 @@ def archived_sections(workspace: Workspace, located: Located, *, at: datetime) -
     addressed = addressed_datasets(workspace) if located.addresses else {}
     if not named and not addressed:
         return
-    names = archive_names(workspace, located.persons)
+    mine = _Mine(
+        persons=archive_names(workspace, located.persons),
+        hanging=archive_names(workspace, located.hanging),
+        left=archive_names(workspace, located.others),
+        located=located,
+    )
     engine = workspace.engine(settings.ARCHIVIST)
     bucket = ArchiveBucket.of(workspace.connections(settings.ARCHIVE_READER))
     for dataset in sorted({*named, *addressed}):
@@ -52,22 +59,38 @@ def archived_sections(workspace: Workspace, located: Located, *, at: datetime) -
             continue
         gathered: list[tuple[Manifest, pa.Table]] = []
         columns = addressed.get(dataset, ())
-        wanted = Wanted(dataset=dataset, persons=None if columns else names)
-        read(engine, bucket, wanted, reason=ReadingReason.ACCESS_REQUEST.value, giver=_into(gathered, names, columns, located), at=at)
+        wanted = Wanted(dataset=dataset, persons=None if columns else mine.persons | mine.hanging)
+        read(engine, bucket, wanted, reason=ReadingReason.ACCESS_REQUEST.value, giver=_into(gathered, mine, columns), at=at)
         if gathered:
             yield _section(dataset, entry, [m for m, _ in gathered]), _rows(entry, gathered, located)
 
 
-def _into(gathered: list[tuple[Manifest, pa.Table]], names: frozenset[str], columns: Sequence[str], located: Located) -> Giver:
+@dataclass(frozen=True, kw_only=True)
+class _Mine:
+    """Whose rows are theirs, by the archive's names: of the persons, of rows that others hang on, and of those who are not meant."""
+
+    persons: frozenset[str]
+    hanging: frozenset[str]
+    left: frozenset[str]
+    located: Located
+
+    def of(self, table: pa.Table, columns: Sequence[str]) -> Any:
+        """For each row, is it theirs? By an address, their own or that of what they hang on, only where it names nobody who is not meant."""
+        found = rows_naming(table, persons=self.hanging)
+        for column in (c for c in columns if c in table.column_names):
+            given = pc.unique(table[column]).to_pylist()
+            told = [a for a in given if is_address_of(self.located.emails, a, fold_local=self.located.fold_local)]
+            found |= pc.fill_null(pc.is_in(table[column], pa.array(told, table[column].type)), False).to_numpy()
+        return rows_naming(table, persons=self.persons) | (found & ~rows_naming(table, persons=self.left))
+
+
+def _into(gathered: list[tuple[Manifest, pa.Table]], mine: _Mine, columns: Sequence[str]) -> Giver:
     """Gathers of each object the rows that are the person's."""
 
     def give(manifest: Manifest, table: pa.Table) -> None:
-        mine = rows_naming(table, persons=names)
-        for column in (c for c in columns if c in table.column_names):
-            told = [a for a in pc.unique(table[column]).to_pylist() if is_address_of(located.emails, a)]
-            mine |= pc.fill_null(pc.is_in(table[column], pa.array(told, table[column].type)), False).to_numpy()
-        if mine.any():
-            gathered.append((manifest, table.filter(pa.array(mine))))
+        found = mine.of(table, columns)
+        if found.any():
+            gathered.append((manifest, table.filter(pa.array(found))))
 
     return lambda manifests: give
 
@@ -76,7 +99,7 @@ def _datasets(workspace: Workspace, located: Located) -> list[str]:
     from lethe.archive.manifests import of_ids
 
     with workspace.control.connect() as control:
-        known = of_ids(control, archived(workspace, located.persons))
+        known = of_ids(control, archived(workspace, located.named))
     return sorted({k.manifest.dataset for k in known if k.manifest is not None})
 
 
@@ -131,7 +154,7 @@ def _masked(entry: Table | None, values: dict[str, Any], located: Located) -> li
     found: list[str] = []
     for columns in groups.values():
         addresses = [values[c] for c in columns if entry.columns[c].category == EMAIL]
-        if not any(is_address_of(located.known, a) for a in addresses):
+        if not any(is_address_of(located.known, a, fold_local=located.fold_local) for a in addresses):
             found += columns
     return found
 

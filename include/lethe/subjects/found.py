@@ -92,7 +92,8 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """How many rows of a section are the person's, how many of them are shared with others, and how many have a file."""
+    """How many rows of a section are the person's, how many of them are shared with others, and how many name a file. Whether it lies in its
+    bucket is seen when it is bundled; one that is about somebody else is named here and not given."""
 
     section: str
     rows: int
@@ -121,7 +122,9 @@ class Slow:
 class Located:
     """Who the person is, and how many rows they have where. `emails` are normal forms, `addresses` what stores are asked by; `left_out`:
     persons with the same address who are not meant, because the request names accounts (`others`). `own`: addresses of the accounts that it
-    names, by which nothing is searched: who has proved an account has not proved the address that was typed into it."""
+    names, by which nothing is searched: who has proved an account has not proved the address that was typed into it. `exact`: `addresses` with
+    their local parts as they are, where their case matters; None where it does not. `hanging`: rows that are found by their address alone and
+    that other rows hang on."""
 
     persons: tuple[Person, ...]
     emails: tuple[str, ...] = field(repr=False)
@@ -134,6 +137,18 @@ class Located:
     tenant: str | None = field(default=None, repr=False)
     own: tuple[str, ...] = field(default=(), repr=False)
     others: tuple[Person, ...] = field(default=(), repr=False)
+    exact: tuple[str, ...] | None = field(default=None, repr=False)
+    hanging: tuple[Person, ...] = field(default=(), repr=False)
+
+    @property
+    def fold_local(self) -> bool:
+        """Are addresses one that differ by the case of their local part?"""
+        return self.exact is None
+
+    @property
+    def named(self) -> tuple[Person, ...]:
+        """Whom the archive may name by a keyed digest: the persons, and rows by whose address others are found."""
+        return (*self.persons, *self.hanging)
 
     @property
     def known(self) -> frozenset[str]:

@@ -69,19 +69,28 @@ def normal_address(text: str | None, *, fold_local: bool = True) -> str | None:
         return None
 
 
-def is_address_of(normals: Collection[str], text: object) -> bool:
-    """Is this text one of these addresses (normal forms), however it is written?"""
-    return isinstance(text, str) and any(normal_address(text, fold_local=fold) in normals for fold in (True, False))
+def is_address_of(normals: Collection[str], text: object, *, fold_local: bool = True) -> bool:
+    """Is this text one of these addresses (normal forms), however it is written? `fold_local`: see `identifier`."""
+    return isinstance(text, str) and normal_address(text, fold_local=fold_local) in normals
 
 
 def stored_forms(normal: str) -> tuple[str, ...]:
     """What an address may look like in a store once it is trimmed and in lower case: its domain in ASCII, or as people write it."""
+    return tuple(dict.fromkeys(f"{local.lower()}@{domain}" for local, domain in _written(normal)))
+
+
+def exact_forms(normal: str) -> tuple[str, ...]:
+    """The same where the case of its local part matters: once it is trimmed and its domain is in lower case."""
+    return tuple(dict.fromkeys(f"{local}@{domain}" for local, domain in _written(normal)))
+
+
+def _written(normal: str) -> Iterable[tuple[str, str]]:
     local, _, domain = normal.rpartition("@")
     try:
         written = idna.decode(domain)
     except idna.IDNAError:
         written = domain
-    return tuple(dict.fromkeys(f"{local.lower()}@{d}" for d in (domain, written)))
+    return ((local, domain), (local, written))
 
 
 def read_identifiers(body: bytes, *, datasets: Collection[str] = (), fold_local: bool = True) -> tuple[Identifier, ...]:

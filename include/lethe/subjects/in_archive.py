@@ -13,13 +13,16 @@ from lethe.archive.naming import person as person_whom
 from lethe.control.tables import archive_objects
 from lethe.errors import Uncountable
 from lethe.policy.model import Role
-from lethe.stores.postgres.person import EMAIL
 from lethe.subjects.found import Person
 from lethe.workspace import Workspace
 
 
 def archived(workspace: Workspace, persons: Iterable[Person]) -> tuple[str, ...]:
-    """The ids of the archive's objects that a person is in, told by their manifests. Raises Uncountable when some were named by another key."""
+    """The ids of the archive's objects that a person is in, told by their manifests. Raises Uncountable when some were named by another key.
+
+    `persons`: those of `Located.named`. An archived row that hung on one which is found by its address alone has that one's digest, and no
+    address: it is found as long as that row is in the living store. When that is gone, nobody can tell any more whose it was, and it is not found.
+    """
     names = archive_names(workspace, persons)
     if not names:
         return ()
@@ -40,8 +43,7 @@ def addressed_datasets(workspace: Workspace) -> dict[str, tuple[str, ...]]:
     with workspace.control.connect() as control:
         there = set(control.scalars(query))
     tables = {i: t for s in workspace.catalog.stores for i, t in s.tables.items() if i in there and t.role is Role.CONTROLLER}
-    found = {i: tuple(c for c, kind in t.columns.items() if kind.category == EMAIL) for i, t in tables.items()}
-    return {i: columns for i, columns in found.items() if columns}
+    return {i: t.addresses for i, t in tables.items() if t.addresses}
 
 
 def archive_names(workspace: Workspace, persons: Iterable[Person]) -> frozenset[str]:

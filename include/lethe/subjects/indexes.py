@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lethe.stores.postgres.person import ADDRESSES
+from lethe.stores.postgres.person_addresses import ADDRESSES, EXACT
 from lethe.stores.postgres.person_keys import keys_param, left_param
 from lethe.subjects.found import Slow
 from lethe.subjects.statements import Asked, Compiled, reading
@@ -23,7 +23,7 @@ def slow_steps(compiled: Compiled, workspace: Workspace) -> tuple[Slow, ...]:
         with reading(workspace, asked.store) as reader:
             reader.all("SELECT set_config('enable_seqscan', 'off', true)", {}, "A setting")
             values: dict[str, list[str]] = {
-                name: [] for name in (*map(keys_param, asked.store.identities), *map(left_param, asked.store.identities), ADDRESSES)
+                name: [] for name in (*map(keys_param, asked.store.identities), *map(left_param, asked.store.identities), ADDRESSES, EXACT)
             }
             for dataset, columns, statement in asked.probes:
                 (plan,) = reader.one(f"EXPLAIN (FORMAT JSON) {statement}", values, f"The plan for {dataset}")

@@ -28,7 +28,7 @@ from lethe.subjects.in_archive import addressed_datasets, archive_names
 from lethe.subjects.locating import Finder
 from lethe.subjects.opening import identifiers_of
 from lethe.subjects.places import BUNDLES, Place, place
-from lethe.verify.archived_person import archived_rows
+from lethe.verify.archived_person import Sought, archived_rows
 from lethe.verify.bundle import COMPLETE, Whose, check_bundle
 from lethe.verify.person import KeySum
 from lethe.verify.result import Check
@@ -116,7 +116,7 @@ def _counted(finder: Finder, request: Request, sums: Mapping[str, KeySum], *, by
     left: dict[str, list[str]] = {}
     for each in located.others:
         left.setdefault(each.dataset, []).append(each.key)
-    whose = Whose(persons=persons, addresses=located.addresses, left_out=left, tenant=request.tenant)
+    whose = Whose(persons=persons, addresses=located.addresses, exact=located.exact, left_out=left, tenant=request.tenant)
     living = {section: (s.rows, s.total) for section, s in sums.items() if not section.endswith(".archive")}
     found = check_bundle(workspace.connections, workspace.catalog.stores, whose, living)
     if request.tenant is None:
@@ -130,15 +130,16 @@ def _archived(workspace: Workspace, located: Located, bundled: Mapping[str, KeyS
     addressed = addressed_datasets(workspace) if located.addresses else {}
     if not located.archive_objects and not bundled and not addressed:
         return {}
-    names = archive_names(workspace, located.persons)
+    persons, hanging, left = (archive_names(workspace, who) for who in (located.persons, located.hanging, located.others))
+    exact = None if located.exact is None else frozenset(located.exact)
+    sought = Sought(persons=persons, hanging=hanging, left_out=left, addresses=frozenset(located.addresses), exact=exact)
     engine = create_engine(workspace.connections(settings.ARCHIVIST).sqlalchemy_url(), hide_parameters=True)
     try:
         with engine.connect() as book:
             who = archivist(book)
-        recorded(engine, who, ReadingReason.INTEGRITY_CHECK, None, (), at=at, whose="person", names=sorted(names))
-        counted = archived_rows(
-            engine, Shelf.of(workspace.connections(settings.ARCHIVE_READER)), names, _keys(workspace), addressed, located.addresses
-        )
+        recorded(engine, who, ReadingReason.INTEGRITY_CHECK, None, (), at=at, whose="person", names=sorted(persons | hanging))
+        shelf = Shelf.of(workspace.connections(settings.ARCHIVE_READER))
+        counted = archived_rows(engine, shelf, sought, _keys(workspace), addressed)
     finally:
         engine.dispose()
     found: dict[str, tuple[Check, ...]] = {}

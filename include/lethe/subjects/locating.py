@@ -20,8 +20,8 @@ from lethe.errors import Uncountable
 from lethe.policy.model import Role
 from lethe.stores.postgres.person import PersonTable
 from lethe.stores.postgres.person_keys import key_param
-from lethe.subjects.found import Counted, Field, Forward, Located, Origin, Row, Section
-from lethe.subjects.identifiers import Identifier, IdentifierKind, stored_forms
+from lethe.subjects.found import Counted, Field, Forward, Located, Origin, Person, Row, Section
+from lethe.subjects.identifiers import Identifier, IdentifierKind, exact_forms, stored_forms
 from lethe.subjects.in_archive import archived
 from lethe.subjects.rows import rows_read
 from lethe.subjects.statements import AT_ONCE, Asked, Compiled, compile_catalog, params, reading
@@ -34,27 +34,26 @@ class Finder:
     """Finds persons in the stores of a workspace; compiles the catalog once for each kind of question."""
 
     workspace: Workspace
-    _compiled: dict[bool, Compiled] = field(default_factory=dict, repr=False, compare=False)
+    _compiled: dict[tuple[bool, bool], Compiled] = field(default_factory=dict, repr=False, compare=False)
 
     def compiled(self, *, tenant: bool = False) -> Compiled:
-        """See `compile_catalog`."""
-        if tenant not in self._compiled:
-            self._compiled[tenant] = compile_catalog(self.workspace, tenant=tenant)
-        return self._compiled[tenant]
+        """See `compile_catalog`; `LETHE_FOLD_LOCAL_PART` says whether the case of a local part matters."""
+        key = tenant, settings.fold_local_part()
+        if key not in self._compiled:
+            self._compiled[key] = compile_catalog(self.workspace, tenant=tenant, fold_local=key[1])
+        return self._compiled[key]
 
     def locate(self, identifiers: Sequence[Identifier], *, tenant: str | None = None) -> Located:
         """See `locate`; what the tenant stores when one is named."""
         compiled = self.compiled(tenant=tenant is not None)
-        return locate(compiled, self.workspace, identifiers, tenant=tenant, fold_local=settings.fold_local_part())
+        return locate(compiled, self.workspace, identifiers, tenant=tenant)
 
     def sections(self, located: Located, *, at: datetime) -> Iterator[tuple[Section, Iterator[Row]]]:
         """See `sections`."""
         return sections(self.compiled(tenant=located.tenant is not None), self.workspace, located, at=at)
 
 
-def locate(
-    compiled: Compiled, workspace: Workspace, identifiers: Sequence[Identifier], *, tenant: str | None = None, fold_local: bool = True
-) -> Located:
+def locate(compiled: Compiled, workspace: Workspace, identifiers: Sequence[Identifier], *, tenant: str | None = None) -> Located:
     """Who the identifiers name, and what there is of them. Changes nothing.
 
     Raises AmbiguousPerson when they do not name one person; Uncountable, Unreachable or Drifted when something cannot be counted: what is
@@ -68,7 +67,7 @@ def locate(
     for asked in compiled.asked:
         with reading(workspace, asked.store) as reader:
             refuse_half_lowered(reader, addresses)
-            found += matches(reader, asked, identifiers, addresses, emails, tenant=tenant, fold_local=fold_local)
+            found += matches(reader, asked, identifiers, addresses, emails, tenant=tenant, fold_local=compiled.fold_local)
     given = {
         i
         for a in compiled.asked
@@ -88,14 +87,18 @@ def locate(
         tenant=tenant,
         own=own,
         others=others,
+        exact=None if compiled.fold_local else tuple(dict.fromkeys(a for e in emails for a in exact_forms(e))),
     )
+    hanging: list[Person] = []
     for asked in compiled.asked:
         with reading(workspace, asked.store) as reader:
             values = params(asked, told)
             if asked.counts:
                 row = reader.one(asked.counts, values, "The person's rows")
-                for each, (rows, shared) in zip(asked.tables, _pairs(row), strict=True):
-                    counted.append(Counted(section=each.dataset, rows=rows, shared=shared, files=0))
+                for each, (rows, shared, files) in zip(asked.tables, _threes(row), strict=True):
+                    counted.append(Counted(section=each.dataset, rows=rows, shared=shared, files=files))
+            for dataset, statement in asked.hanging.items() if addresses else ():
+                hanging += [Person(dataset=dataset, key=key) for (key,) in reader.all(statement, values, f"The person's rows of {dataset}")]
             for dataset, statement in asked.forwards.items():
                 for key, rows in reader.all(statement, values, f"The person's rows of {dataset}"):
                     if key is None:
@@ -104,11 +107,12 @@ def locate(
                             fix="Correct their tenant in the source; then run again.",
                         )
                     forwards.setdefault(str(key), {})[dataset] = rows
+    told = replace(told, hanging=tuple(sorted(hanging)))
     return replace(
         told,
         counted=tuple(counted),
         forwards=tuple(Forward(tenant=t, rows=rows) for t, rows in sorted(forwards.items())),
-        archive_objects=0 if compiled.tenant else len(archived(workspace, persons)),
+        archive_objects=0 if compiled.tenant else len(archived(workspace, told.named)),
     )
 
 
@@ -156,6 +160,6 @@ def section_of(store: Store, each: PersonTable) -> Section:
     )
 
 
-def _pairs(row: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    for n in range(0, len(row), 2):
-        yield int(row[n]), int(row[n + 1])
+def _threes(row: Sequence[Any]) -> Iterator[tuple[int, int, int]]:
+    for n in range(0, len(row), 3):
+        yield int(row[n]), int(row[n + 1]), int(row[n + 2])

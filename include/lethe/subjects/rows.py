@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection
 
-from lethe.catalog.model import Prefix, Store
+from lethe.catalog.model import EMAIL, Prefix, Store
 from lethe.errors import LetheError, MissingFile, Uncountable, Unreachable
-from lethe.stores.postgres.person import EMAIL, SHARED, PersonTable
+from lethe.stores.postgres.person import SHARED, PersonTable
 from lethe.stores.s3.client import answering
 from lethe.stores.s3.listing import folder
 from lethe.subjects.found import FileRef, Located, Row
@@ -158,7 +158,7 @@ class _Masks:
             if len(held) == 1 and values.get(held[0]) is not None:
                 return str(values[held[0]]) in keys
         addresses = [values.get(c) for c in columns if self._each.table.columns[c].category == EMAIL]
-        return any(is_address_of(self._located.known, a) for a in addresses)
+        return any(is_address_of(self._located.known, a, fold_local=self._located.fold_local) for a in addresses)
 
 
 class _Files:

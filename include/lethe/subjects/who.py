@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lethe.errors import AmbiguousPerson, IdentifierRefused, Uncountable
-from lethe.stores.postgres.person import ADDRESSES
+from lethe.stores.postgres.person_addresses import ADDRESSES
 from lethe.stores.postgres.person_keys import keys_param
 from lethe.subjects.found import Person
 from lethe.subjects.identifiers import Identifier, IdentifierKind, normal_address

@@ -8,7 +8,8 @@ from __future__ import annotations
 import io
 import json
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -29,19 +30,40 @@ _OBJECTS = text(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sought:
+    """Who is looked for in the archive: names (32 hex digits) of the persons, of living rows with an address of theirs that archived rows hang
+    on, and of those who have the same address and are not meant; addresses in lower case (NFC), and as written where the case of a local part
+    matters."""
+
+    persons: frozenset[str]
+    hanging: frozenset[str]
+    left_out: frozenset[str]
+    addresses: frozenset[str] = field(repr=False)
+    exact: frozenset[str] | None = field(default=None, repr=False)
+
+    def has(self, named: Collection[str], addresses: Iterable[str | None]) -> bool:
+        """Is a row that leads to these names and has these addresses theirs?"""
+        if not self.persons.isdisjoint(named):
+            return True
+        by_address = not self.hanging.isdisjoint(named) or any(a is not None and self._told(a) for a in addresses)
+        return by_address and self.left_out.isdisjoint(named)
+
+    def _told(self, address: str) -> bool:
+        plain = unicodedata.normalize("NFC", address).strip(" ")
+        local, _, domain = plain.rpartition("@")
+        return plain.lower() in self.addresses and (self.exact is None or f"{local}@{domain.lower()}" in self.exact)
+
+
 def archived_rows(
-    control: Engine,
-    shelf: Shelf,
-    names: Collection[str],
-    keys: Mapping[str, Sequence[str]],
-    addressed: Mapping[str, Sequence[str]],
-    addresses: Collection[str],
+    control: Engine, shelf: Shelf, sought: Sought, keys: Mapping[str, Sequence[str]], addressed: Mapping[str, Sequence[str]]
 ) -> dict[str, KeySum]:
-    """By dataset, the rows in which one of these names (32 hex digits) is among the persons, or which have one of these addresses (lower case,
-    NFC) in an address column (`addressed`, by dataset). Raises what the store raises.
+    """By dataset, the rows that are theirs by the names among their persons, or by an address column (`addressed`, by dataset). Raises what the
+    store raises.
 
     `keys`: the key columns of each dataset; one that an object does not keep counts as NULL, a dataset that is not in it by its rows alone.
     """
+    names = sought.persons | sought.hanging
     found: dict[str, KeySum] = {}
     with control.connect() as connection:
         objects = connection.execute(_OBJECTS, {"digests": [bytes.fromhex(n) for n in names], "addressed": list(addressed)}).all()
@@ -51,14 +73,9 @@ def archived_rows(
         kept = [c for c, source in key if source is not None]
         told = [c for c in addressed.get(each.dataset, ()) if c in file.schema_arrow.names]
         for row in file.read(columns=[*dict.fromkeys([PERSONS, *kept, *told])]).to_pylist():
-            has_address = any(_plain(row[c]) in addresses for c in told if row[c] is not None)
-            if has_address or not set(names).isdisjoint(row[PERSONS] or ()):
+            if sought.has(row[PERSONS] or (), (row[c] for c in told)):
                 found.setdefault(each.dataset, KeySum()).add([_as_shown(row.get(c), source or "") for c, source in key])
     return found
-
-
-def _plain(address: str) -> str:
-    return unicodedata.normalize("NFC", address).strip(" ").lower()
 
 
 def _source(file: pq.ParquetFile, column: str) -> str | None:

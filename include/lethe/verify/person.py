@@ -16,10 +16,10 @@ from typing import Any
 from sqlalchemy import Engine, text
 
 from lethe.catalog.model import Store, Table
-from lethe.errors import Uncountable
+from lethe.errors import Uncountable, UnknownName
 from lethe.verify.text import Chain, literal, name, relation_name, table_of
 
-PERSONS, LEFT, ADDRESSES, TENANT = "lethe.persons", "lethe.left_out", "lethe.addresses", "lethe.tenant"
+PERSONS, LEFT, ADDRESSES, EXACT, TENANT = "lethe.persons", "lethe.left_out", "lethe.addresses", "lethe.exact", "lethe.tenant"
 EMAIL = "user.contact.email"
 _DIGITS = 15
 """Hex digits of a key's MD5 in the sum: 60 bits, which a bigint holds."""
@@ -38,11 +38,13 @@ def told(
     addresses: Collection[str],
     tenant: str | None = None,
     left_out: Mapping[str, Collection[str]] | None = None,
+    exact: Collection[str] | None = None,
 ) -> dict[str, str]:
-    """The settings that the queries read: keys by identity dataset, addresses in the form that `rows_of` compares by, a tenant's key, and the
-    keys of those who have the same address and are not meant."""
+    """The settings that the queries read: keys by identity dataset, addresses in the form that `rows_of` compares by, a tenant's key, the keys
+    of those who have the same address and are not meant, and the addresses as written where the case of their local parts matters."""
     keys, left = ({d: sorted(k) for d, k in given.items()} for given in (persons, left_out or {}))
-    return {PERSONS: json.dumps(keys), LEFT: json.dumps(left), ADDRESSES: json.dumps(sorted(addresses)), TENANT: tenant or ""}
+    lists = {PERSONS: keys, LEFT: left, ADDRESSES: sorted(addresses), EXACT: sorted(exact or ())}
+    return {setting: json.dumps(each) for setting, each in lists.items()} | {TENANT: tenant or ""}
 
 
 def column_types(engine: Engine, schemas: Iterable[str]) -> Types:
@@ -66,17 +68,27 @@ class KeySum:
 
 
 def rows_of(
-    store: Store, dataset: str, types: Types, *, persons: Collection[str], tenant: str | None = None, by_address: bool = True
+    store: Store,
+    dataset: str,
+    types: Types,
+    *,
+    persons: Collection[str],
+    tenant: str | None = None,
+    by_address: bool = True,
+    by_case: bool = False,
 ) -> str | None:
     """A query of one row, `rows` and `total`, over the rows of a dataset that lead to somebody told of; None when none can.
 
     `persons`: the identity datasets that somebody is told of. `by_address`: rows whose own address is one of those told count too, but in an
-    identity dataset, whose rows are persons. `tenant`: only rows of that tenant.
+    identity dataset, whose rows are persons; and rows that lead to one with such an address that leads to nobody itself. `by_case`: the case
+    of what stands before the @ matters. `tenant`: only rows of that tenant.
     """
     table = table_of(store, dataset)
     branches = [b for n, path in enumerate(table.persons) if (b := _branch(store, dataset, path, types, persons, f"p{n}_")) is not None]
-    if by_address and () not in table.persons:
-        branches += [_by_address(store, dataset, types, c) for c, column in table.columns.items() if column.category == EMAIL]
+    if by_address:
+        ways: list[tuple[Sequence[str], str]] = [((), c) for c in ([] if () in table.persons else _address_columns(table))]
+        ways += [(path, c) for path in table.persons for c in _nobody_s(store, dataset, path)]
+        branches += [_by_address(store, dataset, types, path, c, f"h{n}_", by_case=by_case) for n, (path, c) in enumerate(ways)]
     if not branches:
         return None
     key = ", ".join(f"r.{name(c)}" for c in table.key)
@@ -94,21 +106,15 @@ def rows_of(
     return f"SELECT count(*) AS rows, coalesce(sum({digest}), 0) AS total FROM (SELECT * FROM ({found}) AS found{restricted}) AS f"
 
 
-def strangers(store: Store, dataset: str) -> str:
+def strangers(store: Store, dataset: str, *, by_case: bool = False) -> str:
     """A query of one row, `n`: how many rows of an identity dataset have an address that was told, and are no person that was told, meant or left out."""
     table = table_of(store, dataset)
     keys = f"r.{name(table.key[0])}" if len(table.key) == 1 else "ROW(" + ", ".join(f"r.{name(c)}" for c in table.key) + ")"
-    addresses = f"jsonb_array_elements_text(CAST(current_setting('{ADDRESSES}') AS jsonb))"
     known = " UNION ALL ".join(
         f"SELECT v FROM jsonb_array_elements_text(CAST(current_setting('{told_of}') AS jsonb) -> {literal(dataset)}) AS v"
         for told_of in (PERSONS, LEFT)
     )
-    own = [
-        f"lower(btrim(normalize(r.{name(c)}, NFC))) = ANY(ARRAY(SELECT v FROM {addresses} AS v))"
-        for c, k in table.columns.items()
-        if k.category == EMAIL
-    ]
-    where = " OR ".join(own) or "false"
+    where = " OR ".join(_is_told("r", c, by_case=by_case) for c in _address_columns(table)) or "false"
     return f"SELECT count(*) AS n FROM {relation_name(table)} AS r WHERE ({where}) AND NOT CAST({keys} AS text) = ANY(ARRAY({known}))"
 
 
@@ -150,16 +156,48 @@ def _branch(
     return f"SELECT {keys}{chain_from(table, holder)} WHERE CAST(ROW({row}) AS text) = ANY(ARRAY(SELECT v FROM {told_of} AS v))"
 
 
-def _by_address(store: Store, dataset: str, types: Types, column: str) -> str:
-    """The keys of the rows with an address that was told, but those that lead to somebody with the same address who is not meant."""
+def _by_address(store: Store, dataset: str, types: Types, path: Sequence[str], column: str, prefix: str, *, by_case: bool) -> str:
+    """The keys of the rows that have an address that was told, or lead to one along a path; but those that lead to somebody with the same
+    address who is not meant, themselves or by a row on the path."""
     table = table_of(store, dataset)
     keys = ", ".join(f"r.{name(c)}" for c in table.key)
-    told_of = f"jsonb_array_elements_text(CAST(current_setting('{ADDRESSES}') AS jsonb))"
-    value = f"lower(btrim(normalize(r.{name(column)}, NFC)))"
-    found = f"SELECT {keys} FROM {relation_name(table)} AS r WHERE {value} = ANY(ARRAY(SELECT v FROM {told_of} AS v))"
-    everybody = set(store.identities)
-    left = [_branch(store, dataset, path, types, everybody, f"x{n}_", LEFT) for n, path in enumerate(table.persons)]
-    return f"SELECT * FROM ({' EXCEPT '.join([found, *(each for each in left if each is not None)])}) AS by_address"
+    chain = Chain(store, dataset, path, root="r", prefix=prefix)
+    found = [f"SELECT {keys}{chain_from(table, chain)} WHERE {_is_told(chain.last, column, by_case=by_case)}"]
+    for n in range(max(len(path), 1)):
+        here = Chain(store, dataset, path[:n], root="r", prefix=prefix).table
+        for m, way in enumerate(here.persons):
+            left = _branch(store, dataset, (*path[:n], *way), types, set(store.identities), f"x{n}_{m}_", LEFT)
+            found += [] if left is None else [left]
+    return f"SELECT * FROM ({' EXCEPT '.join(found)}) AS by_address"
+
+
+def _is_told(alias: str, column: str, *, by_case: bool) -> str:
+    """Is an address one of those told?"""
+    written = f"btrim(normalize({alias}.{name(column)}, NFC))"
+    told_of = "ANY(ARRAY(SELECT v FROM jsonb_array_elements_text(CAST(current_setting('{}') AS jsonb)) AS v))"
+    found = f"lower({written}) = {told_of.format(ADDRESSES)}"
+    if not by_case:
+        return found
+    at = f"strpos({written}, '@')"
+    return f"({found} AND left({written}, {at}) || lower(substr({written}, {at} + 1)) = {told_of.format(EXACT)})"
+
+
+def _address_columns(table: Table) -> list[str]:
+    return [c for c, column in table.columns.items() if column.category == EMAIL]
+
+
+def _nobody_s(store: Store, dataset: str, path: Sequence[str]) -> list[str]:
+    """The address columns at the end of a path, where the rows there are no persons and lead to none. UnknownName when there is no such
+    column: whom the path leads to could not be told."""
+    chain = Chain(store, dataset, path, root="r", prefix="e")
+    if chain.dataset in store.identities:
+        return []
+    columns = [] if chain.table.persons else _address_columns(chain.table)
+    if not columns:
+        raise UnknownName(
+            f"A path of `persons` of {dataset} ends at {chain.dataset}, where nobody can be told.", fix="Correct the path in the catalog."
+        )
+    return columns
 
 
 def _kind(types: Types, table: Table, column: str) -> str:

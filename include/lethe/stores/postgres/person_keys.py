@@ -1,4 +1,4 @@
-"""The keys that a person's statements are run with: how they are bound, and whether columns hold one of them."""
+"""The keys that a person's statements are run with: how they are bound, which columns a path ends at, and whether these hold one of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, any_, bindparam, cast
+from sqlalchemy import ColumnElement, FromClause, Text, any_, bindparam, cast
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import UserDefinedType
 
 from lethe.catalog.live import LiveSchema
-from lethe.catalog.model import Store
-from lethe.plan.order import table_name
-from lethe.stores.postgres.tables import key_text
+from lethe.catalog.model import Path, Store
+from lethe.plan.order import hop_to, table_name
+from lethe.stores.postgres.tables import key_text, reach
 
 
 class _Typed(UserDefinedType[Any]):
@@ -65,3 +65,23 @@ def is_told(
 def one_key(dataset: str) -> ColumnElement[str]:
     """The only key that is bound, or NULL."""
     return bindparam(key_param(dataset), type_=Text)
+
+
+def end_of(store: Store, dataset: str, path: Path) -> str:
+    """The dataset that a path ends at. UnknownName when a hop leads nowhere."""
+    for hop in path:
+        dataset = hop_to(store, dataset, hop)
+    return dataset
+
+
+def reached(
+    store: Store, dataset: str, row: FromClause, path: Path, prefix: str
+) -> tuple[tuple[FromClause, ...], tuple[ColumnElement[bool], ...], str, list[ColumnElement[Any]]]:
+    """Joins along a path, and the columns at its end that hold the key: of the dataset `holder`. A last hop that refers by the key is not joined."""
+    if path and "." not in path[-1]:
+        before = reach(store, dataset, row, path[:-1], prefix=prefix)
+        relation = store.tables[before.dataset].relations[path[-1]]
+        if relation.to_columns in ((), store.tables[relation.to].key):
+            return before.aliases, before.conditions, before.dataset, [before.row.c[c] for c in relation.columns]
+    end = reach(store, dataset, row, path, prefix=prefix)
+    return end.aliases, end.conditions, end.dataset, [end.row.c[c] for c in store.tables[end.dataset].key]

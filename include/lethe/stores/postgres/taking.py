@@ -104,7 +104,7 @@ class Reading:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """The dataset at the end of each way to persons, in the order of the columns."""
+        """The dataset at the end of each way to persons, in the order of the columns: of persons, or of rows that are found by their address."""
         store, dataset = self.target.store, self.target.dataset
         return tuple(visited(store, dataset, path)[-1] if path else dataset for path in self.target.table.persons)
 
