@@ -23,6 +23,7 @@ from unittest.mock import patch
 import pyarrow as pa
 from sqlalchemy import Text, create_engine, func, select, text
 
+from benchmarks.cpu import spent
 from benchmarks.memory import peak
 from benchmarks.stores import DIGEST_KEY, LOGS, catalog_of, connection_of
 from lethe.archive import manifests, write
@@ -77,7 +78,7 @@ class Job:
 @dataclass(frozen=True, kw_only=True)
 class Done:
     """Rows, seconds, bytes of Parquet; peak memory of the process so far and after its imports, in MB; seconds of all lanes by what they
-    did."""
+    did; CPU seconds by whose they are."""
 
     rows: int
     seconds: float
@@ -85,6 +86,7 @@ class Done:
     peak: float = 0.0
     imported: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
 
 
 def in_child(*jobs: Job) -> list[Done]:
@@ -212,15 +214,17 @@ def _purge(job: Job) -> Done:
         digest_key=DIGEST_KEY,
         limits=Limits(**job.limits),
     )
-    with _tapped() as parts:
-        began = time.perf_counter()
+    with _tapped() as parts, spent(_SERVERS) as cpu:
+        began, used = time.perf_counter(), time.process_time()
         (totals,) = run_group(plan.steps, context)
-        took = time.perf_counter() - began
+        took, ours = time.perf_counter() - began, time.process_time() - used
     if totals.error or totals.deleted != counted.counts.due:
         raise RuntimeError(f"{totals.deleted} rows deleted of {counted.counts.due} due: {totals.error or 'no error'}")
     control.dispose()
-    return Done(rows=totals.deleted, seconds=took - totals.vacuum_seconds, parts=dict(parts))
+    return Done(rows=totals.deleted, seconds=took - totals.vacuum_seconds, parts=dict(parts), cpu={"Lethe": ours, **cpu})
 
+
+_SERVERS = {"postgres": "PostgreSQL", "radosgw": "the gateway", "ceph-": "Ceph behind it"}
 
 _TAPS: tuple[tuple[Any, str, str], ...] = (
     (Runner, "run", "batch"),
@@ -236,7 +240,7 @@ _TAPS: tuple[tuple[Any, str, str], ...] = (
     (ArchiveBucket, "put", "put"),
     (ArchiveBucket, "head", "head"),
     (ArchiveBucket, "get_encrypted", "get"),
-    (write, "from_parquet", "decode"),
+    (write, "difference", "decode and compare"),
     (Plain, "_take", "take and delete"),
     (Runner, "_write", "intent"),
     (ArchiveBooks, "store", "store"),

@@ -38,6 +38,11 @@ def at_most(name: str, values: Sequence[float], target: float, unit: str = "rati
     return Row(name=name, value=round(middle, 4), unit=unit, target=f"<= {target:g}", met=middle <= target, detail=_runs(values, detail))
 
 
+def told(name: str, values: Sequence[float], unit: str = "ratio", detail: str = "") -> Row:
+    """The median of `values`, of which nothing is asked."""
+    return Row(name=name, value=round(statistics.median(values), 4), unit=unit, target="none", met=True, detail=_runs(values, detail))
+
+
 def show(found: Sequence[Row], *, ground: str) -> None:
     """Prints the score and writes it; each detail says on how many rows, in how many runs, and how busy the machine was. Where only some was
     measured, the others' rows stay as they are: every ratio is of one run by itself."""

@@ -13,7 +13,7 @@ import pytest
 
 from lethe.archive import keys
 from lethe.archive.digest import row_digest
-from lethe.archive.parquet import from_parquet, metadata_of, to_parquet
+from lethe.archive.parquet import difference, from_parquet, metadata_of, to_parquet
 from lethe.errors import ArchiveDiffers, NotArchivable
 
 ID = "0123456789abcdef" * 2
@@ -265,3 +265,51 @@ def test_bytes_and_buffers_are_read_alike() -> None:
     buffer = to_parquet(sample(), {})
     assert row_digest(from_parquet(bytes(buffer))) == row_digest(from_parquet(memoryview(buffer))) == row_digest(sample())
     assert datetime.fromtimestamp(0, UTC) == from_parquet(buffer)["instant"][0].as_py()
+
+
+# ------------------------------------------------------------------------------------------------------------ comparing
+
+
+def test_what_was_written_does_not_differ_from_itself_not_even_by_its_nans() -> None:
+    assert difference(to_parquet(sample(), {}), sample()) is None
+    empty = sample().slice(0, 0)
+    assert difference(to_parquet(empty, {}), empty) is None
+    dotted = pa.table({"a": [1, 2], "a.b": ["x", "y"], "a.list.element": [3, 4]})
+    assert difference(to_parquet(dotted, {}), dotted) is None
+
+
+@pytest.mark.parametrize("name", sorted(set(COLUMNS) - {"nothing"}))
+def test_one_other_value_in_any_column_is_a_difference(name: str) -> None:
+    table = sample()
+    moved = table.set_column(table.schema.get_field_index(name), table.schema.field(name), table[name].take(pa.array([1, 0, 2, 3])))
+    assert difference(to_parquet(moved, {}), table) == "other values"
+
+
+def test_another_nan_a_null_and_a_sign_are_differences() -> None:
+    for written, meant in (([float("nan")], [1.0]), ([None], [float("nan")]), ([0.0], [-0.0])):
+        found = difference(to_parquet(pa.table({"x": pa.array(written, pa.float64())}), {}), pa.table({"x": pa.array(meant, pa.float64())}))
+        assert found == "other values"
+
+
+@pytest.mark.parametrize(
+    ("written", "how"),
+    [
+        (sample().slice(0, 3), "3 rows instead of 4"),
+        (sample().drop_columns(["same"]), "another schema"),
+        (sample().rename_columns(["flags", *list(COLUMNS)[1:]]), "another schema"),
+        (sample().select([*list(COLUMNS)[1:], "flag"]), "another schema"),
+        (sample().set_column(1, "small", sample()["small"].cast(pa.int32())), "another schema"),
+        (sample().set_column(1, pa.field("small", pa.int16(), metadata={"lethe.source": "other"}), sample()["small"]), "another schema"),
+    ],
+)
+def test_other_rows_or_columns_are_told_before_any_value_is_read(written: pa.Table, how: str) -> None:
+    assert difference(to_parquet(written, {}), sample()) == how
+
+
+def test_a_damaged_file_is_no_difference_but_an_error() -> None:
+    table = pa.table({"n": np.arange(20_000), "t": [f"value {n}" for n in range(20_000)]})
+    data = bytearray(to_parquet(table, {}))
+    data[5_000] ^= 1
+    for damaged in (bytes(data), bytes(data[:-9])):
+        with pytest.raises(ArchiveDiffers, match="no whole Parquet file"):
+            difference(damaged, table)
