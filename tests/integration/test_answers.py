@@ -282,7 +282,7 @@ def test_a_record_that_could_not_be_written_leaves_doubt_and_no_second_mail(
     control: ControlDatabase, mailbox: Mailbox, here: Workspace
 ) -> None:
     asked = opened(control)
-    with patch("lethe.subjects.answers.sending.append", side_effect=OSError("no ledger")), pytest.raises(OSError, match="no ledger"):
+    with patch("lethe.control.answers.append", side_effect=OSError("no ledger")), pytest.raises(OSError, match="no ledger"):
         answer(here, asked)
     assert len(mailbox.mails) == 1 and state(control, asked) == [("received", 1, "sending")]
     with pytest.raises(AnswerInDoubt):
@@ -374,7 +374,7 @@ def test_a_request_without_an_address_is_answered_by_letter(
 
 def test_each_tenant_gets_one_forward_that_names_nobody(control: ControlDatabase, mailbox: Mailbox, here: Workspace) -> None:
     asked = opened(control, decided="accept:document_seen", kind="erasure")
-    send_forward(here, asked, "tenant-canary-1", "boss@one.example", "fr", at=AT)
+    first = send_forward(here, asked, "tenant-canary-1", "boss@one.example", "fr", at=AT)
     second = send_forward(here, asked, "tenant-canary-2", "boss@two.example", "en", at=AT)
     again = send_forward(here, asked, "tenant-canary-2", "new.boss@two.example", "en", at=AT)
     assert (
@@ -401,6 +401,12 @@ def test_each_tenant_gets_one_forward_that_names_nobody(control: ControlDatabase
             send_forward(here, *given, at=AT)
         assert "canary" not in str(refused.value)
     assert len(mailbox.mails) == 3 and state(control, undecided) == []
+    with control.runtime.connect() as connection:
+        forwarded = [r.content for r in records(connection, kind="request.forwarded")]
+    assert [(e["request"], e["tenant"], e["sha256"]) for e in forwarded] == [
+        (s.answer.request, s.answer.tenant, s.answer.sha256) for s in (first, second, third)
+    ]
+    assert told(control, undecided) == []
 
 
 def test_a_forward_in_doubt_keeps_back_its_tenant_alone(control: ControlDatabase, mailbox: Mailbox, here: Workspace) -> None:
@@ -412,7 +418,9 @@ def test_a_forward_in_doubt_keeps_back_its_tenant_alone(control: ControlDatabase
     send_forward(here, asked, "2", "boss@two.example", "fr", at=AT)
     with pytest.raises(AnswerInDoubt):
         send_forward(here, asked, "1", "boss@one.example", "fr", at=AT)
+    assert told(control, asked).count("request.forwarded") == 1
     settle(here.control, asked, "forwarded", number=1, sent=True, by="a.martin", at=AT)
+    assert told(control, asked).count("request.forwarded") == 2
     assert send_forward(here, asked, "1", "boss@one.example", "fr", at=AT).already and len(mailbox.mails) == 2
 
 

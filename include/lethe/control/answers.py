@@ -2,11 +2,14 @@
 
 An answer is `prepared`, `sending` from just before its text goes to the mail server until the server's word on it is stored, and then
 `sent`, `refused`, or `prepared` again. One that is found in `sending` is in doubt.
+
+What becomes of an answer and its record in the ledger are one transaction. A forward that was sent has a second record, FORWARDED: one for
+each request and tenant, whoever is killed and whenever, for nothing leads to `sent` twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -18,9 +21,13 @@ from sqlalchemy.exc import OperationalError
 from lethe.control.requests import request_of
 from lethe.control.tables import request_answers
 from lethe.errors import Unreachable
+from lethe.evidence.ledger import append
 from lethe.frozen import Frozen
 
 ANSWERING_LOCK = 7214
+FORWARDED = "request.forwarded"
+"""The record that a tenant was told of a request."""
+
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -96,6 +103,32 @@ def update_answer(connection: Connection, answer: Answer, *, was: AnswerState) -
     mine = (request_answers.c.request == answer.request, request_answers.c.kind == answer.kind.value)
     there = (*mine, request_answers.c.number == answer.number, request_answers.c.state == was.value)
     return connection.execute(request_answers.update().where(*there).values(_values(answer))).rowcount == 1
+
+
+def settle_answer(
+    connection: Connection, answer: Answer, *, out_of: Collection[AnswerState], record: str, at: datetime, **more: object
+) -> bool:
+    """Writes what became of an answer, and its record of that kind with `more` in it; false, and nothing is written, when it is not `out_of` these states."""
+    if not any(update_answer(connection, answer, was=each) for each in out_of):
+        return False
+    append(connection, record, evidence(answer, **more), run=answer.request, at=at)
+    if answer.kind is AnswerKind.FORWARDED and answer.state is AnswerState.SENT:
+        body = {"request": answer.request, "tenant": answer.tenant, "number": answer.number, "sha256": answer.sha256}
+        append(connection, FORWARDED, body, run=answer.request, at=at)
+    return True
+
+
+def evidence(answer: Answer, **more: object) -> dict[str, object]:
+    """What the ledger says of an answer: never the address, nor the part of the message id that looks like one."""
+    body: dict[str, object] = {"request": answer.request, "kind": answer.kind.value, "number": answer.number, "sha256": answer.sha256}
+    if answer.message_id:
+        body["message"] = reference(answer)
+    return body | ({"tenant": answer.tenant} if answer.tenant else {}) | more
+
+
+def reference(answer: Answer) -> str:
+    """The part of the message id before its @: the request, the kind and the number."""
+    return f"{answer.request}.{answer.kind}.{answer.number}"
 
 
 def _values(answer: Answer) -> dict[str, object]:

@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from lethe.control.answers import Answer, AnswerKind, AnswerState, answering, update_answer
+from lethe.control.answers import Answer, AnswerKind, AnswerState, answering, evidence, settle_answer
 from lethe.errors import RequestRefused
 from lethe.evidence.ledger import append
-from lethe.subjects.answers.sending import compose, evidence, prepare, store_prepared, stored
+from lethe.subjects.answers.sending import compose, prepare, store_prepared, stored
 from lethe.subjects.answers.words import answer_kind
 from lethe.subjects.requests import check_login
 from lethe.workspace import Workspace
@@ -69,9 +69,8 @@ def settle(engine: Engine, request_id: str, kind: str, *, sent: bool, by: str, a
         to = AnswerState.SENT if sent else AnswerState.PREPARED
         after = before.model_copy(update={"state": to, "sent_at": at if sent else None})
         with engine.begin() as connection:
-            update_answer(connection, after, was=before.state)
-            said = "sent" if sent else "send_again"
-            append(connection, "request.answered", evidence(after, by=by, said=said, was=before.state.value), run=after.request, at=at)
+            told = {"by": by, "said": "sent" if sent else "send_again", "was": before.state.value}
+            settle_answer(connection, after, out_of=(before.state,), record="request.answered", at=at, **told)
     return after
 
 

@@ -14,7 +14,18 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from lethe import settings
-from lethe.control.answers import Answer, AnswerKind, AnswerState, answering, answers_of, insert_answer, update_answer
+from lethe.control.answers import (
+    Answer,
+    AnswerKind,
+    AnswerState,
+    answering,
+    answers_of,
+    evidence,
+    insert_answer,
+    reference,
+    settle_answer,
+    update_answer,
+)
 from lethe.control.requests import Language, Request, decisions_of, request_of
 from lethe.errors import AnswerInDoubt, AnswerRefused, NoAddress, RequestRefused, Unreachable
 from lethe.evidence.ledger import append
@@ -136,19 +147,6 @@ def store_prepared(connection: Connection, answer: Answer) -> None:
         insert_answer(connection, answer)
 
 
-def evidence(answer: Answer, **more: object) -> dict[str, object]:
-    """What the ledger says of an answer: never the address, nor the part of the message id that looks like one."""
-    body: dict[str, object] = {"request": answer.request, "kind": answer.kind.value, "number": answer.number, "sha256": answer.sha256}
-    if answer.message_id:
-        body["message"] = reference(answer)
-    return body | ({"tenant": answer.tenant} if answer.tenant else {}) | more
-
-
-def reference(answer: Answer) -> str:
-    """The part of the message id before its @: the request, the kind and the number."""
-    return f"{answer.request}.{answer.kind}.{answer.number}"
-
-
 def _done(answer: Answer) -> bool:
     """Whether it was sent; False when it is to be sent now. Raises AnswerInDoubt and AnswerRefused for what only a person can settle."""
     if answer.state is AnswerState.SENDING:
@@ -206,9 +204,8 @@ def _settled(engine: Engine, answer: Answer, server: MailServer, reply: Reply, *
     }[reply.outcome]
     ended = answer.model_copy(update={"state": to, "sent_at": at if to is AnswerState.SENT else None})
     with engine.begin() as connection:
-        if not any(update_answer(connection, ended, was=was) for was in (AnswerState.SENDING, AnswerState.PREPARED)):
+        if not settle_answer(connection, ended, out_of=(AnswerState.SENDING, AnswerState.PREPARED), record=kind, at=at, code=reply.code):
             raise _in_doubt(answer)
-        append(connection, kind, evidence(ended, code=reply.code), run=answer.request, at=at)
     if reply.outcome is Outcome.TAKEN:
         return Sent(answer=ended, already=False)
     if reply.outcome is Outcome.UNKNOWN:
