@@ -16,6 +16,7 @@ from demo.postgres import PostgresServer
 from helpers import mailing
 from helpers.export_once import Death, answered, process
 from helpers.exporting import AT, Desk, desk_on
+from lethe.control.answer_agreement import answer_differences, export_differences
 from lethe.control.answers import ANSWERING_LOCK, AnswerKind, answers_of
 from lethe.control.exports import EXPORT_LOCK
 from lethe.errors import AnswerInDoubt, BundleDiffers, RequestRefused
@@ -64,8 +65,8 @@ FORWARDS: dict[str, tuple[Death, int | None]] = {
     "a forward was announced and not sent": (("lethe.subjects.answers.smtp._hand_over", "before", 2), 0),
     "a forward was sent and not recorded": ((f"{SENDING}._settled", "before", 2), 1),
     "a forward's row is written, not committed": ((f"{TABLE}.update_answer", "after", 2), 1),
-    "a forward's first record is written, not committed": ((f"{TABLE}.append", "after", 2), 1),
-    "a forward's second record is written, not committed": ((f"{TABLE}.append", "after", 3), 1),
+    "a forward's first record is written, not committed": ((f"{TABLE}.append", "after", 4), 1),
+    "a forward's second record is written, not committed": ((f"{TABLE}.append", "after", 5), 1),
     "one tenant is told, another is not": ((f"{ANSWERING}.send_forward", "after", 1), None),
     "both are told": ((f"{ANSWERING}.send_forward", "after", 2), None),
     "both are told, before the end": ((f"{ANSWERING}.move_on", "before", 1), None),
@@ -124,6 +125,7 @@ def assert_ended_as_if_nothing_had_happened(desk: Desk, request: str, person: st
         states = connection.exec_driver_sql("SELECT state FROM lethe.exports WHERE request = %s", (request,)).scalars().all()
         assert states == ["verified"]
         assert walk(connection).broken is None
+        assert answer_differences(connection) == () and export_differences(connection) == ()
 
 
 @pytest.mark.parametrize("where", DEATHS)
@@ -177,6 +179,8 @@ def test_a_wrong_bundle_is_never_given_out_whenever_its_judge_is_killed(desk: De
     assert answered(desk.finder, request) == "bundle_ready"
     assert [e["outcome"] for e in desk.evidence(request, "bundle.judged")] == ["differs", "clean"]
     assert desk.lying(request) == [f"version lethe-{request}-1.zip"] and mails(desk, request) == 1
+    with desk.control.runtime.connect() as connection:
+        assert export_differences(connection) == ()
 
 
 @pytest.mark.parametrize("where", FORWARDS)
@@ -197,5 +201,5 @@ def test_each_tenant_is_told_once_and_that_is_on_record_once_whenever_the_sender
     assert sorted(e["number"] for e in forwarded) == [1, 2] and len({e["tenant"] for e in forwarded}) == 2
     with desk.control.runtime.connect() as connection:
         rows = [a for a in answers_of(connection, request) if a.kind is AnswerKind.FORWARDED]
-        assert walk(connection).broken is None
+        assert walk(connection).broken is None and answer_differences(connection) == ()
     assert {(a.number, a.tenant, a.sha256) for a in rows} == {(e["number"], e["tenant"], e["sha256"]) for e in forwarded}

@@ -28,6 +28,11 @@ ANSWERING_LOCK = 7214
 FORWARDED = "request.forwarded"
 """The record that a tenant was told of a request."""
 
+ANSWER_PREPARED, ANSWER_PRINTED = "request.answer_prepared", "request.answer_printed"
+ANSWER_SENT, ANSWER_DEFERRED, ANSWER_REFUSED = "request.answer_sent", "request.answer_deferred", "request.answer_refused"
+ANSWER_IN_DOUBT, ANSWERED = "request.answer_in_doubt", "request.answered"
+"""The other records of an answer: each is written with its row, but that one in `sending` is found so by whoever looks while it is sent."""
+
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -103,6 +108,20 @@ def update_answer(connection: Connection, answer: Answer, *, was: AnswerState) -
     mine = (request_answers.c.request == answer.request, request_answers.c.kind == answer.kind.value)
     there = (*mine, request_answers.c.number == answer.number, request_answers.c.state == was.value)
     return connection.execute(request_answers.update().where(*there).values(_values(answer))).rowcount == 1
+
+
+def store_prepared(connection: Connection, answer: Answer, *, record: str = ANSWER_PREPARED, at: datetime, **more: object) -> None:
+    """Stores an answer in `prepared`, new or with a new text, and its record; the caller keeps other senders out.
+
+    What is stored already with this text has its record of ANSWER_PREPARED already.
+    """
+    before = next((a for a in answers_of(connection, answer.request) if (a.kind, a.number) == (answer.kind, answer.number)), None)
+    if before is None:
+        insert_answer(connection, answer)
+    else:
+        update_answer(connection, answer, was=AnswerState.PREPARED)
+    if before is None or record != ANSWER_PREPARED or (before.sha256, before.message_id) != (answer.sha256, answer.message_id):
+        append(connection, record, evidence(answer, **more), run=answer.request, at=at)
 
 
 def settle_answer(

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError
 
 from lethe.catalog.model import Store
-from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, judge_export, parts_of
+from lethe.control.exports import JUDGED, Export, StoredPart, checked_digest, current_export, exporting_alone, judge_export, parts_of
 from lethe.control.requests import Language, Request, RequestState, request_of
 from lethe.errors import AnswerInDoubt, AnswerRefused, BundleDiffers, IdentifierRefused, LetheError, NoAddress, RequestRefused
 from lethe.evidence.ledger import append, records
@@ -109,7 +109,8 @@ def _answer(workspace: Workspace, request: Request, export: Export, parts: Seque
     if lasts < SHORTEST_LINK or not _are_there(depot, parts):
         with workspace.control.begin() as control:
             judge_export(control, export, passed=False, checked=[])
-            append(control, "bundle.judged", {"request": request.id, "export": export.number, "outcome": "gone"}, run=request.id, at=at)
+            body = {"request": request.id, "export": export.number, "outcome": "gone", "checked": checked_digest([])}
+            append(control, JUDGED, body, run=request.id, at=at)
         raise BundleDiffers(
             f"The bundle of request {request.id} is deleted, or about to be: a link to it would lead nowhere.", fix="Run the export again."
         )

@@ -11,19 +11,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from lethe import settings
 from lethe.control.answers import (
+    ANSWER_DEFERRED,
+    ANSWER_IN_DOUBT,
+    ANSWER_REFUSED,
+    ANSWER_SENT,
     Answer,
     AnswerKind,
     AnswerState,
     answering,
     answers_of,
     evidence,
-    insert_answer,
     reference,
     settle_answer,
+    store_prepared,
     update_answer,
 )
 from lethe.control.requests import Language, Request, decisions_of, request_of
@@ -141,12 +145,6 @@ def prepare(
     return Answer.model_validate({**values, "message_id": None, "sha256": letter.sha256, "prepared_at": at})
 
 
-def store_prepared(connection: Connection, answer: Answer) -> None:
-    """Stores an answer in `prepared`, new or with a new text; the caller keeps other senders out."""
-    if not update_answer(connection, answer, was=AnswerState.PREPARED):
-        insert_answer(connection, answer)
-
-
 def _done(answer: Answer) -> bool:
     """Whether it was sent; False when it is to be sent now. Raises AnswerInDoubt and AnswerRefused for what only a person can settle."""
     if answer.state is AnswerState.SENDING:
@@ -177,7 +175,7 @@ def _send(
     mail = envelope(letter, sender=sender, recipient=address(to), reply_to=contact, reference=reference(answer), at=at, attached=attached)
     engine = workspace.control
     with engine.begin() as connection:
-        store_prepared(connection, answer)
+        store_prepared(connection, answer, at=at)
     sending = answer.model_copy(update={"state": AnswerState.SENDING})
 
     def announce() -> None:
@@ -189,7 +187,7 @@ def _send(
         reply = deliver(server, mail, before_text=announce)
     except Unreachable:
         with engine.begin() as connection:
-            append(connection, "request.answer_deferred", evidence(answer), run=answer.request, at=at)
+            append(connection, ANSWER_DEFERRED, evidence(answer), run=answer.request, at=at)
         raise
     return _settled(engine, answer, server, reply, at=at)
 
@@ -197,10 +195,10 @@ def _send(
 def _settled(engine: Engine, answer: Answer, server: MailServer, reply: Reply, *, at: datetime) -> Sent:
     """Stores what the server said, and its record, in one transaction."""
     to, kind = {
-        Outcome.TAKEN: (AnswerState.SENT, "request.answer_sent"),
-        Outcome.DEFERRED: (AnswerState.PREPARED, "request.answer_deferred"),
-        Outcome.REFUSED: (AnswerState.REFUSED, "request.answer_refused"),
-        Outcome.UNKNOWN: (AnswerState.SENDING, "request.answer_in_doubt"),
+        Outcome.TAKEN: (AnswerState.SENT, ANSWER_SENT),
+        Outcome.DEFERRED: (AnswerState.PREPARED, ANSWER_DEFERRED),
+        Outcome.REFUSED: (AnswerState.REFUSED, ANSWER_REFUSED),
+        Outcome.UNKNOWN: (AnswerState.SENDING, ANSWER_IN_DOUBT),
     }[reply.outcome]
     ended = answer.model_copy(update={"state": to, "sent_at": at if to is AnswerState.SENT else None})
     with engine.begin() as connection:
