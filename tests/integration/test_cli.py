@@ -99,6 +99,8 @@ def test_the_demo_checks_clean(lethe: Any) -> None:
     assert found["unchecked"] == [] and found["clean"] == (code == 0) == (not found["findings"])
     # other tests make buckets on the same server
     assert {f["kind"] for f in found["findings"]} <= {"bucket not mapped"}
+    assert [(t["entry"], t["country"]) for t in found["unnamed_transfers"]] == [("pigeonhole", "US")]
+    assert "Warning: pigeonhole to United States (standard contractual clauses)" in lethe("check")[1].replace("\n", " ")
 
 
 def test_a_plan_prints_counts_and_the_same_digest_each_time(lethe: Any, world: tuple[dict[str, str], ControlDatabase]) -> None:

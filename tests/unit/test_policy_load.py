@@ -159,6 +159,7 @@ def test_a_text_that_is_not_the_declared_one_is_refused(copy: Path) -> None:
         ("policy.yaml", "Europe/Paris", "Europe/Pariss", "no time zone"),
         ("policy.yaml", "effective_on: 2026-05-01", "effective_on: 2026-06-01", "not named by"),
         ("rules.yaml", "promise: logs-12-months", "promise: logs-13-months", "promise that does not exist"),
+        ("policy.yaml", "transfers_promise: needed-processors", "transfers_promise: needed", "promise that does not exist"),
         ("rules.yaml", "id: usage-events\n", "id: technical-logs\n", "used twice"),
         ("policy.yaml", "text_file: policy.txt", "text_file: ../../x.txt", "leaves its folder"),
     ],
