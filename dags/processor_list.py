@@ -12,8 +12,8 @@ who they are.
 | `answer` | sends the list of today to the requests given, or to every open one, each once | the mail server is down or refuses, no address, `publish` failed |
 
 The files lie in the bucket of `lethe_s3`, under `processors/<as of>/<list>/`: **`public/` may be given to anybody, `internal/` to nobody outside** (agreements, contacts,
-audit notes, the record). The same register, policy, catalog and days give the same bytes. An agreement that ends soon is a warning, in the evidence too; one that is
-over is a finding.
+audit notes, the record). Beside `processors.json` lies its JSON Schema, `processors.schema.json`. The same register, policy, catalog and days give the same bytes. An
+agreement that ends soon is a warning, in the evidence too; one that is over is a finding.
 
 #### When it is red
 1. The log names each finding; `lethe check` shows the same. Correct `processors.yaml` (add a version, never rewrite history), then start it again.

@@ -18,6 +18,7 @@ from unittest.mock import patch as patched
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowSkipException
+from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
@@ -138,7 +139,10 @@ def test_a_list_is_stored_read_back_checked_and_on_record_and_the_next_one_says_
     for made in (first, second):
         files = {k.removeprefix(f"{made['folder']}/"): v for k, v in stored.items() if k.startswith(f"{made['folder']}/")}
         assert {n: hashlib.sha256(body).hexdigest() for n, body in files.items()} == made["files"]
-        assert {n.split("/")[0] for n in files} == {"public", "internal"} and len(files) == 16
+        assert {n.split("/")[0] for n in files} == {"public", "internal"} and len(files) == 18
+        for audience in ("public", "internal"):
+            found, shape = (json.loads(stored[f"{made['folder']}/{audience}/processors{kind}.json"]) for kind in ("", ".schema"))
+            Draft202012Validator(shape, format_checker=FormatChecker()).validate(found)
         assert all((house.reports / made["folder"] / n).read_bytes() == body for n, body in files.items())
         assert {c["status"] for c in made["checks"]} == {"passed"} and made["findings"] == [] and made["ending"] == []
     page = stored[f"{second['folder']}/public/processors.en.html"].decode()
@@ -186,7 +190,7 @@ def test_a_finding_makes_the_run_red_after_all_is_on_record_and_the_list_is_sent
             answer_list(workspace, asked, by="a.martin", at=AT)
     (told,) = house.evidence("processors.listed")
     assert finding in told["findings"] and [c["check"] for c in told["checks"] if c["status"] != "passed"] == failed
-    assert len(house.objects()) == len(told["files"]) == 16
+    assert len(house.objects()) == len(told["files"]) == 18
     assert house.mailbox.mails == [] and house.state(asked) is RequestState.RECEIVED
 
 

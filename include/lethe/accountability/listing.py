@@ -18,8 +18,10 @@ from lethe.accountability.pages import CONTENT_TYPES
 from lethe.accountability.processing_record.files import files_of as record_files
 from lethe.accountability.processing_record.view import Sources
 from lethe.accountability.processor_list.content import Audience
-from lethe.accountability.processor_list.files import files_of
+from lethe.accountability.processor_list.files import NAME, files_of
 from lethe.accountability.processor_list.model import ProcessorList, list_of
+from lethe.accountability.processor_list.schema import schema
+from lethe.accountability.processor_list.tables import as_json
 from lethe.accountability.reading import read_back, register_on
 from lethe.accountability.suite import check_list
 from lethe.catalog.disclosure import load_disclosure
@@ -34,6 +36,7 @@ from lethe.reports.whole import write_whole
 from lethe.workspace import Workspace
 
 FOLDER = "processors"
+_SCHEMA = ".schema.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +91,7 @@ def make_list(workspace: Workspace, *, as_of: date | None = None, since: date | 
             append(control, FAILED, {"as_of": as_of.isoformat() if as_of else None, "problem": type(error).__name__}, run=FOLDER, at=at)
         raise
     listed = drafted.listed
-    told = {name: found for name, found in back.items() if not name.startswith("internal/record.")}
+    told = {name: found for name, found in back.items() if not (name.startswith("internal/record.") or name.endswith(_SCHEMA))}
     register = register_on((workspace.folder / FILE).read_bytes(), listed.as_of)
     checks = check_list(register, read_back(told), {name: back[name] == content for name, content in files.items()})
     body: dict[str, Any] = {
@@ -131,6 +134,7 @@ def _last_before(control: Connection, day: date) -> date | None:
 def _files(drafted: Drafted) -> dict[str, bytes]:
     """By name under the list's folder: what may be given to anybody, and what is internal."""
     made = {f"{a}/{name}": content for a in Audience for name, content in files_of(drafted.listed, a).items()}
+    made |= {f"{a}/{NAME}{_SCHEMA}": as_json(schema(a)) for a in Audience}
     return made | {f"{Audience.INTERNAL}/{name}": content for name, content in record_files(drafted.sources).items()}
 
 
