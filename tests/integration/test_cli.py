@@ -230,7 +230,14 @@ def test_a_hold_on_a_tenant_says_how_many_rows_it_keeps_and_what_it_cannot(
     try:
         own = {t: counted(world, f"SELECT count(*) FROM app.{t} WHERE {w.format(tenant)}") for t, w in TENANTS.items()}
         assert {t: hold["keeps"][t] for t in TENANTS} == own and min(own.values()) > 0
-        assert hold["out_of_reach"].keys() == {"nginx_logs", "client_files", "export_bundles", "identity_proofs", "intake_files"}
+        assert hold["out_of_reach"].keys() == {
+            "nginx_logs",
+            "client_files",
+            "export_bundles",
+            "identity_proofs",
+            "intake_files",
+            "internal_lists",
+        }
         assert "page_views" in hold["keeps"] and None not in hold["keeps"].values()
     finally:
         lethe("hold", "lift", str(hold["id"]), "--by", "j.dupont")

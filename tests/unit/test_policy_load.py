@@ -78,6 +78,7 @@ def test_every_sentence_about_data_is_quoted_by_a_promise() -> None:
         ("identity-proofs", "P0D", None, True),
         ("identity-proofs-undecided", "P30D", None, False),
         ("intake-files", "P30D", None, False),
+        ("internal-lists", "P5Y", None, False),
         ("objection-list", "P0D", None, True),
         ("replay-digests", "P65D", None, True),
         ("request-files", "P5Y", None, True),
