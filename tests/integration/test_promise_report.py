@@ -307,7 +307,7 @@ def test_evidence_from_the_future_is_never_fresh(home: PromisedHome, before: Pro
     [
         (timedelta(hours=1), set()),
         (timedelta(hours=3), {"reply-5-business-days"}),
-        (timedelta(hours=27), {"reply-5-business-days", "logs-12-months", "usage-data"}),
+        (timedelta(hours=27), {"reply-5-business-days", "logs-12-months", "usage-data", "list-on-request"}),
         (timedelta(days=33), {"reply-5-business-days", "logs-12-months", "usage-data", "list-on-request", "no-sale"}),
     ],
     ids=["an hour", "three hours", "a day and three hours", "33 days"],
