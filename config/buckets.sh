@@ -3,7 +3,8 @@
 #   lethe-evidence      puts and reads heads of the ledger, results and reports in `lethe`; deletes nothing there
 #   lethe-archive       writes and expires in `lethe-archive`; nobody but the store's root may shorten a lock
 #   lethe-archive-read  gets objects of `lethe-archive`
-#   lethe-requests      in `lethe-bundles`, `lethe-proofs` and `lethe-intake`: what requests of persons bring and get; deletes all of it in time
+#   lethe-requests      in `lethe-bundles`, `lethe-proofs` and `lethe-intake`: what requests of persons bring and get; in `lethe-lists`: what is
+#                       internal of lists of processors; deletes all of it in time
 # The store's root is given to this script only, never to a worker. Object lock exists from a bucket's creation only.
 set -euo pipefail
 home=$(mktemp -d)
@@ -35,11 +36,11 @@ policy lethe-archive lethe-archive \
     '"s3:PutObject", "s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObjectRetention", "s3:GetObjectRetention"'
 policy lethe-archive-read lethe-archive '"s3:GetBucketLocation"' '"s3:GetObject", "s3:GetObjectVersion"'
 
-for bucket in lethe-bundles lethe-proofs lethe-intake; do
+for bucket in lethe-bundles lethe-proofs lethe-intake lethe-lists; do
     mc mb --ignore-existing objects/$bucket
     mc version enable objects/$bucket
 done
-policy lethe-requests "lethe-bundles lethe-proofs lethe-intake" \
+policy lethe-requests "lethe-bundles lethe-proofs lethe-intake lethe-lists" \
     '"s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:GetBucketVersioning"' \
     '"s3:PutObject", "s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"'
 

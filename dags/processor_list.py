@@ -11,9 +11,10 @@ who they are.
 | `warn` | tells of agreements that end within the days that `processors.yaml` says (60), by the notifier | the register cannot be read, or no channel took the message |
 | `answer` | sends the list of today to the requests given, or to every open one, each once | the mail server is down or refuses, no address, `publish` failed |
 
-The files lie in the bucket of `lethe_s3`, under `processors/<as of>/<list>/`: **`public/` may be given to anybody, `internal/` to nobody outside** (agreements, contacts,
-audit notes, the record). The same register, policy, catalog and days give the same bytes. An agreement that ends soon is a warning, in the evidence too; one that is
-over is a finding.
+The files lie under `processors/<as of>/<list>/`: **`public/`, in the bucket of `lethe_s3`, may be given to anybody, `internal/` to nobody outside** (agreements,
+contacts, audit notes, the record). `internal/` lies in the bucket of the dataset of category `internal-lists`, and the nightly run deletes it after 5 years.
+Beside `processors.json` lies its JSON Schema, `processors.schema.json`. The same register, policy, catalog and days give the same bytes. An agreement that ends soon is a
+warning, in the evidence too; one that is over is a finding.
 
 #### When it is red
 1. The log names each finding; `lethe check` shows the same. Correct `processors.yaml` (add a version, never rewrite history), then start it again.

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 LOGS, FILES, LETHE, ARCHIVE = "spotrak-logs", "spotrak-files", "lethe", "lethe-archive"
-REQUESTS = ("lethe-bundles", "lethe-proofs", "lethe-intake")
-"""What persons' requests bring and get."""
+REQUESTS = ("lethe-bundles", "lethe-proofs", "lethe-intake", "lethe-lists")
+"""What persons' requests bring and get, and what is internal of lists of processors."""
 
 PERIOD = "P12M"
 """The policy's period for technical logs, wherever they lie."""

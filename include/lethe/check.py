@@ -14,7 +14,7 @@ from lethe.catalog.check import check_catalog
 from lethe.catalog.disclosure import FILE, Disclosure, check_disclosure, load_disclosure, no_disclosure
 from lethe.catalog.drift import drift
 from lethe.catalog.model import Store
-from lethe.errors import LetheError, Unreachable
+from lethe.errors import BeforeRegister, LetheError, Unreachable
 from lethe.findings import CheckFinding
 from lethe.frozen import Frozen
 from lethe.policy.check import Known, check_controls, check_text
@@ -22,8 +22,10 @@ from lethe.policy.load import read_text
 from lethe.policy.model import PolicyVersion
 from lethe.processors.agreements import EndingAgreement, agreements_ending
 from lethe.processors.check import check_register, no_register
+from lethe.processors.history import as_of
 from lethe.processors.load import FILE as REGISTER
 from lethe.processors.load import load_register
+from lethe.processors.transfers import UnnamedTransfer, unnamed_transfers
 from lethe.subjects.places import PROOFS, places
 from lethe.subjects.proofs import left_proofs
 from lethe.workspace import Workspace
@@ -41,13 +43,15 @@ class Unchecked(Frozen):
 
 
 class Checked(Frozen):
-    """What a check found. Only with no finding and nothing left unchecked is it `clean`. What `ends_soon` is a warning and no finding."""
+    """What a check found. Only with no finding and nothing left unchecked is it `clean`. What `ends_soon`, and a transfer that the policy does not
+    name, is a warning and no finding."""
 
     policy: str
     stores: tuple[str, ...]
     findings: tuple[CheckFinding, ...]
     unchecked: tuple[Unchecked, ...] = ()
     ends_soon: tuple[EndingAgreement, ...] = ()
+    unnamed_transfers: tuple[UnnamedTransfer, ...] = ()
 
     @property
     def clean(self) -> bool:
@@ -69,12 +73,15 @@ def check(workspace: Workspace, *, on: date, known: Known | None = None) -> Chec
         found += check_controls(version, known)
     found += check_catalog(workspace.catalog, policy, on=on)
     ends_soon: tuple[EndingAgreement, ...] = ()
+    transfers: tuple[UnnamedTransfer, ...] = ()
     disclosure = load_disclosure(workspace.folder) if (workspace.folder / FILE).exists() else None
     found += check_disclosure(disclosure, workspace.catalog, policy) if disclosure is not None else [no_disclosure()]
     if (workspace.folder / REGISTER).exists():
         register = load_register(workspace.folder)
         found += check_register(register, workspace.catalog, disclosure or Disclosure(datasets={}), on=on)
         ends_soon = agreements_ending(register, on)
+        with suppress(BeforeRegister):  # a finding already
+            transfers = unnamed_transfers(as_of(register, on), policy.transfers)
     else:
         found.append(no_register())
     unchecked: list[Unchecked] = []
@@ -97,6 +104,7 @@ def check(workspace: Workspace, *, on: date, known: Known | None = None) -> Chec
         findings=tuple(dict.fromkeys(found)),  # two stores of one account see the same buckets
         unchecked=tuple(unchecked),
         ends_soon=ends_soon,
+        unnamed_transfers=transfers,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import signal
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from demo.postgres import PostgresServer
 from helpers import mailing
 from helpers.export_once import Death, answered, process
 from helpers.exporting import AT, Desk, desk_on
-from lethe.control.answers import ANSWERING_LOCK
+from lethe.control.answer_agreement import answer_differences, export_differences
+from lethe.control.answers import ANSWERING_LOCK, AnswerKind, answers_of
 from lethe.control.exports import EXPORT_LOCK
-from lethe.errors import AnswerInDoubt, BundleDiffers
+from lethe.errors import AnswerInDoubt, BundleDiffers, RequestRefused
 from lethe.evidence.ledger import walk
 from lethe.subjects.answers.by_hand import settle
 from lethe.subjects.bundle.verify import contents, problems
@@ -55,6 +57,23 @@ DOUBTS: dict[str, tuple[Death, int]] = {
 }
 """And how many mails went."""
 
+SENDING, TABLE = "lethe.subjects.answers.sending", "lethe.control.answers"
+FORWARDS: dict[str, tuple[Death, int | None]] = {
+    "the person is answered, no tenant is told": ((f"{ANSWERING}.send_forward", "before", 1), None),
+    "a forward is prepared, not committed": ((f"{SENDING}.store_prepared", "after", 2), None),
+    "a forward is prepared, its mail not begun": ((f"{SENDING}.deliver", "before", 2), None),
+    "a forward was announced and not sent": (("lethe.subjects.answers.smtp._hand_over", "before", 2), 0),
+    "a forward was sent and not recorded": ((f"{SENDING}._settled", "before", 2), 1),
+    "a forward's row is written, not committed": ((f"{TABLE}.update_answer", "after", 2), 1),
+    "a forward's first record is written, not committed": ((f"{TABLE}.append", "after", 4), 1),
+    "a forward's second record is written, not committed": ((f"{TABLE}.append", "after", 5), 1),
+    "one tenant is told, another is not": ((f"{ANSWERING}.send_forward", "after", 1), None),
+    "both are told": ((f"{ANSWERING}.send_forward", "after", 2), None),
+    "both are told, before the end": ((f"{ANSWERING}.move_on", "before", 1), None),
+    "both are told, the end is not committed": ((f"{ANSWERING}.move_on", "after", 1), None),
+}
+"""Every step of telling two tenants; and how many mails the first of them has where nobody knows. Their first answer is the person's."""
+
 
 @pytest.fixture(scope="module")
 def desk(postgres: PostgresServer, moto: ObjectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
@@ -66,6 +85,18 @@ def desk(postgres: PostgresServer, moto: ObjectServer, tmp_path_factory: pytest.
 @pytest.fixture(scope="module")
 def person(desk: Desk) -> str:
     return somebody(desk.source)
+
+
+CLIENT = "client.of.two@example.org"
+
+
+@pytest.fixture(scope="module")
+def told(desk: Desk) -> list[str]:
+    """The addresses of the two tenants that store data about CLIENT."""
+    tenants = desk.sql("SELECT id, contact_email FROM app.tenants ORDER BY id::text LIMIT 2")
+    for tenant, _ in tenants:
+        desk.sql("INSERT INTO app.clients (tenant_id, email, created_at) VALUES (%s, %s, now())", tenant, CLIENT)
+    return [address for _, address in tenants]
 
 
 def killed(desk: Desk, request: str, death: Death, *, harm: tuple[str, ...] = (), limit: int = LIMIT) -> None:
@@ -89,11 +120,12 @@ def assert_ended_as_if_nothing_had_happened(desk: Desk, request: str, person: st
     (part,) = desk.parts(request)
     assert problems(io.BytesIO(part)) == () and [r["email"] for s, r in contents(io.BytesIO(part)) if s == "users"] == [person]
     told = desk.told(request)
-    assert (told.count("bundle.stored"), told.count("bundle.judged")) == (1, 1) and "request.forwarded" in told
+    assert (told.count("bundle.stored"), told.count("bundle.judged")) == (1, 1)
     with desk.control.runtime.connect() as connection:
         states = connection.exec_driver_sql("SELECT state FROM lethe.exports WHERE request = %s", (request,)).scalars().all()
         assert states == ["verified"]
         assert walk(connection).broken is None
+        assert answer_differences(connection) == () and export_differences(connection) == ()
 
 
 @pytest.mark.parametrize("where", DEATHS)
@@ -147,3 +179,27 @@ def test_a_wrong_bundle_is_never_given_out_whenever_its_judge_is_killed(desk: De
     assert answered(desk.finder, request) == "bundle_ready"
     assert [e["outcome"] for e in desk.evidence(request, "bundle.judged")] == ["differs", "clean"]
     assert desk.lying(request) == [f"version lethe-{request}-1.zip"] and mails(desk, request) == 1
+    with desk.control.runtime.connect() as connection:
+        assert export_differences(connection) == ()
+
+
+@pytest.mark.parametrize("where", FORWARDS)
+def test_each_tenant_is_told_once_and_that_is_on_record_once_whenever_the_sender_is_killed(desk: Desk, told: list[str], where: str) -> None:
+    request, before = desk.request(("email", CLIENT)), len(desk.box.mails)
+    death, went = FORWARDS[where]
+    killed(desk, request, death)
+    if went is not None:
+        for _ in range(2):
+            with pytest.raises(AnswerInDoubt):
+                answered(desk.finder, request)
+        settle(desk.control.runtime, request, "forwarded", sent=went == 1, by="a.martin", at=AT)
+    for _ in range(2):
+        with contextlib.suppress(RequestRefused):  # the second time it is answered, and that is all
+            assert answered(desk.finder, request) == "nothing_held"
+    assert sorted(m.rcpt_tos[0] for m in desk.box.mails[before:]) == sorted([CLIENT, *told]) and desk.state(request) == "answered"
+    forwarded = desk.evidence(request, "request.forwarded")
+    assert sorted(e["number"] for e in forwarded) == [1, 2] and len({e["tenant"] for e in forwarded}) == 2
+    with desk.control.runtime.connect() as connection:
+        rows = [a for a in answers_of(connection, request) if a.kind is AnswerKind.FORWARDED]
+        assert walk(connection).broken is None and answer_differences(connection) == ()
+    assert {(a.number, a.tenant, a.sha256) for a in rows} == {(e["number"], e["tenant"], e["sha256"]) for e in forwarded}

@@ -175,6 +175,10 @@ def test_requests_that_say_what_the_ledger_says_are_sound(asked: tuple[ControlDa
          "VALUES (:two, now(), 'a.martin', 'accept', 'known_address', 'credentials')", "no record says that"),
         ("INSERT INTO lethe.requests SELECT 'R-2026-00000000', kind, channel, language, received_at, identity, state, reply_due_on, "
          "legal_due_on, extended_to, tenant, wrapped_key, closed_at, keys_destroyed_at FROM lethe.requests WHERE id = :two", "no record says so"),
+        ("INSERT INTO lethe.request_answers (request, kind, number, state, sha256, prepared_at, sent_at) "
+         "VALUES (:two, 'nothing_held', 1, 'sent', 'x', now(), now())", ".nothing_held.1 was added to its table, and no record says so"),
+        ("INSERT INTO lethe.exports (request, number, state, policy_version, made_at) VALUES (:two, 1, 'verified', 'x', now())",
+         "/1 was added to its table, and no record says so"),
     ],
 )  # fmt: skip
 def test_a_request_or_decision_that_is_changed_by_hand_is_named(asked: tuple[ControlDatabase, str, str], edit: str, says: str) -> None:
@@ -183,4 +187,5 @@ def test_a_request_or_decision_that_is_changed_by_hand_is_named(asked: tuple[Con
         connection.execute(text(edit), {k: v for k, v in (("one", one), ("two", two)) if f":{k}" in edit})
     differing = found(control)
     assert differing and any(says in f.text for f in differing) and all(f.how == "contradicted" for f in differing)
+    assert all(one in f.text or two in f.text or "R-2026-00000000" in f.text for f in differing)
     assert "jeanne" not in str(differing)

@@ -36,7 +36,7 @@ from helpers.mailing import AT, KEY, PERSON, Mailbox, answer, opened, runtime_ur
 from lethe.cli import app
 from lethe.control.answers import Answer, AnswerKind, AnswerState, answering, answers_of, update_answer
 from lethe.errors import AnswerInDoubt, AnswerRefused, IdentifierRefused, LetheError, NoAddress, RequestRefused, UnknownName, Unreachable
-from lethe.evidence.ledger import records, walk
+from lethe.evidence.ledger import append, records, walk
 from lethe.settings import SHIPPED
 from lethe.subjects.answers import send_answer, send_forward
 from lethe.subjects.answers.by_hand import print_answer, settle
@@ -80,7 +80,7 @@ def test_an_answer_arrives_and_is_on_record_without_the_address(control: Control
     body = mail.get_content()
     assert "17 novembre 2026" in body and "9 décembre 2026" in body and PERSON not in body + mail["Subject"]
     assert (sent.answer.state, sent.answer.sent_at, sent.already) == (AnswerState.SENT, AT, False)
-    assert told(control, asked) == ["request.identifiers_read", "request.answer_sent"]
+    assert told(control, asked) == ["request.identifiers_read", "request.answer_prepared", "request.answer_sent"]
     with control.runtime.connect() as connection:
         content = next(iter(records(connection, kind="request.answer_sent"))).content
         assert content == {"request": asked, "kind": "received", "number": 1, "sha256": sent.answer.sha256,
@@ -95,7 +95,7 @@ def test_an_answer_that_was_sent_is_not_sent_again_and_another_of_its_kind_is(
     asked = opened(control, decided="ask_more:proof_missing")
     first = answer(here, asked, "proof_wanted")
     again = answer(here, asked, "proof_wanted", words={"reason": "proof_unreadable"})
-    assert again.already and again.answer == first.answer and len(mailbox.mails) == 1 and len(told(control, asked)) == 3
+    assert again.already and again.answer == first.answer and len(mailbox.mails) == 1 and len(told(control, asked)) == 4
     second = answer(here, asked, "proof_wanted", words={"reason": "proof_unreadable"}, number=2)
     assert not second.already and [m["Message-ID"] for m in (mailbox.read(0), mailbox.read(1))] == [
         f"<{asked}.proof_wanted.{n}@spotrak.com>" for n in (1, 2)
@@ -191,7 +191,13 @@ def test_a_recipient_refused_for_good_needs_a_person_and_one_put_off_another_try
     answer(here, asked)
     assert len(mailbox.mails) == 1 and state(control, asked) == [("received", 1, "sent")]
     acts = [k for k in told(control, asked) if k != "request.identifiers_read"]
-    assert acts == [*["request.answer_deferred"] * 2, "request.answer_refused", "request.answered", "request.answer_sent"]
+    assert acts == [
+        "request.answer_prepared",
+        *["request.answer_deferred"] * 2,
+        "request.answer_refused",
+        "request.answered",
+        "request.answer_sent",
+    ]
     assert traces.in_database(control.url, "canary") == []
 
 
@@ -282,7 +288,13 @@ def test_a_record_that_could_not_be_written_leaves_doubt_and_no_second_mail(
     control: ControlDatabase, mailbox: Mailbox, here: Workspace
 ) -> None:
     asked = opened(control)
-    with patch("lethe.subjects.answers.sending.append", side_effect=OSError("no ledger")), pytest.raises(OSError, match="no ledger"):
+
+    def broken(connection: Connection, kind: str, *given: Any, **more: Any) -> Any:
+        if kind == "request.answer_sent":
+            raise OSError("no ledger")
+        return append(connection, kind, *given, **more)
+
+    with patch("lethe.control.answers.append", broken), pytest.raises(OSError, match="no ledger"):
         answer(here, asked)
     assert len(mailbox.mails) == 1 and state(control, asked) == [("received", 1, "sending")]
     with pytest.raises(AnswerInDoubt):
@@ -374,7 +386,7 @@ def test_a_request_without_an_address_is_answered_by_letter(
 
 def test_each_tenant_gets_one_forward_that_names_nobody(control: ControlDatabase, mailbox: Mailbox, here: Workspace) -> None:
     asked = opened(control, decided="accept:document_seen", kind="erasure")
-    send_forward(here, asked, "tenant-canary-1", "boss@one.example", "fr", at=AT)
+    first = send_forward(here, asked, "tenant-canary-1", "boss@one.example", "fr", at=AT)
     second = send_forward(here, asked, "tenant-canary-2", "boss@two.example", "en", at=AT)
     again = send_forward(here, asked, "tenant-canary-2", "new.boss@two.example", "en", at=AT)
     assert (
@@ -401,6 +413,12 @@ def test_each_tenant_gets_one_forward_that_names_nobody(control: ControlDatabase
             send_forward(here, *given, at=AT)
         assert "canary" not in str(refused.value)
     assert len(mailbox.mails) == 3 and state(control, undecided) == []
+    with control.runtime.connect() as connection:
+        forwarded = [r.content for r in records(connection, kind="request.forwarded")]
+    assert [(e["request"], e["tenant"], e["sha256"]) for e in forwarded] == [
+        (s.answer.request, s.answer.tenant, s.answer.sha256) for s in (first, second, third)
+    ]
+    assert told(control, undecided) == []
 
 
 def test_a_forward_in_doubt_keeps_back_its_tenant_alone(control: ControlDatabase, mailbox: Mailbox, here: Workspace) -> None:
@@ -412,7 +430,9 @@ def test_a_forward_in_doubt_keeps_back_its_tenant_alone(control: ControlDatabase
     send_forward(here, asked, "2", "boss@two.example", "fr", at=AT)
     with pytest.raises(AnswerInDoubt):
         send_forward(here, asked, "1", "boss@one.example", "fr", at=AT)
+    assert told(control, asked).count("request.forwarded") == 1
     settle(here.control, asked, "forwarded", number=1, sent=True, by="a.martin", at=AT)
+    assert told(control, asked).count("request.forwarded") == 2
     assert send_forward(here, asked, "1", "boss@one.example", "fr", at=AT).already and len(mailbox.mails) == 2
 
 
@@ -481,7 +501,7 @@ def test_tls_is_used_and_a_certificate_that_nobody_vouches_for_is_not_trusted(
         monkeypatch.setenv("SSL_CERT_FILE", str(file))
         answer(where, asked)
         assert len(box.mails) == 1
-    assert told(control, asked)[1:2] == ["request.answer_deferred"]
+    assert told(control, asked)[1:3] == ["request.answer_prepared", "request.answer_deferred"]
 
 
 def test_a_server_without_starttls_or_with_another_login_gets_nothing(control: ControlDatabase, mailbox: Mailbox) -> None:

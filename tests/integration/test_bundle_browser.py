@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lethe.subjects.bundle.model import Beside
 from lethe.subjects.bundle.page import pages
 from sample_bundle import about, everything, fifteen
 
@@ -44,7 +45,10 @@ def write(folder: Path, made: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(("width", "dark", "suffix"), [(1280, False, ""), (390, False, ".en"), (390, True, "")])
 def test_the_page_fits_and_follows_the_scheme(tmp_path: Path, width: int, dark: bool, suffix: str) -> None:
-    write(tmp_path, dict(pages(about(), [*everything(), *fifteen()])))
+    write(
+        tmp_path,
+        dict(pages(about(), [*everything(), *fifteen()], Beside(cards=tuple(f"contact.{n:04}.vcf" for n in range(1, 8)), parts=True))),
+    )
     probe = tmp_path / "probe.html"
     probe.write_text(_PROBE.format(width=width, suffix=suffix), encoding="utf-8")
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"

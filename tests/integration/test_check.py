@@ -15,7 +15,7 @@ from helpers.control import engine
 from lethe.catalog.drift import drift
 from lethe.catalog.load import load_catalog
 from lethe.catalog.model import Catalog, Exemption, Store
-from lethe.check import check
+from lethe.check import Checked, check
 from lethe.connections import Connection
 from lethe.errors import InvalidFile, Unreachable
 from lethe.processors.check import REGISTER_KINDS
@@ -151,6 +151,10 @@ def test_a_company_without_a_register_of_processors_is_not_clean(tmp_path: Path)
     with Workspace.open(none, tmp_path / "shop") as workspace:
         whole = check(workspace, on=ON)
         assert not {f.kind for f in whole.findings} & REGISTER_KINDS and whole.ends_soon == ()
+        assert [(t.entry, t.country) for t in whole.unnamed_transfers] == [("pigeonhole", "US")], "a warning and no finding"
+        assert Checked(policy="x", stores=(), findings=(), unnamed_transfers=whole.unnamed_transfers).clean
+        begins = check(workspace, on=date(2026, 5, 1)).unnamed_transfers
+        assert begins == whole.unnamed_transfers
         ending = check(workspace, on=date(2034, 12, 1))
         assert [(e.id, e.days_left) for e in ending.ends_soon] == [("rivage", 30)] and not {
             f.kind for f in ending.findings
@@ -158,7 +162,12 @@ def test_a_company_without_a_register_of_processors_is_not_clean(tmp_path: Path)
         register.write_text(register.read_text().replace("in_force_to: 2034-12-31", "in_force_to: 2026-11-23"))
         over = check(workspace, on=ON)
         assert [(f.kind, f.where) for f in over.findings if f.kind in REGISTER_KINDS] == [("agreement over", "processors.yaml rivage")]
+        policy = tmp_path / "shop" / "2026-05-01" / "policy.yaml"
+        policy.write_text(policy.read_text().replace("transfers: []", "transfers: ['United States: standard contractual clauses']"))
+        with Workspace.open(none, tmp_path / "shop") as named:
+            assert check(named, on=ON).unnamed_transfers == ()
         register.unlink()
+        assert check(workspace, on=ON).unnamed_transfers == ()
         assert [f.where for f in check(workspace, on=ON).findings if f.kind in REGISTER_KINDS] == ["processors.yaml"]
         register.write_text("warn_before_end: P60D\nprocessors: [{id: x, versions: [{kind: analytics}]}]\n")
         with pytest.raises(InvalidFile, match="three kinds of processor only"):

@@ -99,6 +99,8 @@ def test_the_demo_checks_clean(lethe: Any) -> None:
     assert found["unchecked"] == [] and found["clean"] == (code == 0) == (not found["findings"])
     # other tests make buckets on the same server
     assert {f["kind"] for f in found["findings"]} <= {"bucket not mapped"}
+    assert [(t["entry"], t["country"]) for t in found["unnamed_transfers"]] == [("pigeonhole", "US")]
+    assert "Warning: pigeonhole to United States (standard contractual clauses)" in lethe("check")[1].replace("\n", " ")
 
 
 def test_a_plan_prints_counts_and_the_same_digest_each_time(lethe: Any, world: tuple[dict[str, str], ControlDatabase]) -> None:
@@ -228,7 +230,14 @@ def test_a_hold_on_a_tenant_says_how_many_rows_it_keeps_and_what_it_cannot(
     try:
         own = {t: counted(world, f"SELECT count(*) FROM app.{t} WHERE {w.format(tenant)}") for t, w in TENANTS.items()}
         assert {t: hold["keeps"][t] for t in TENANTS} == own and min(own.values()) > 0
-        assert hold["out_of_reach"].keys() == {"nginx_logs", "client_files", "export_bundles", "identity_proofs", "intake_files"}
+        assert hold["out_of_reach"].keys() == {
+            "nginx_logs",
+            "client_files",
+            "export_bundles",
+            "identity_proofs",
+            "intake_files",
+            "internal_lists",
+        }
         assert "page_views" in hold["keeps"] and None not in hold["keeps"].values()
     finally:
         lethe("hold", "lift", str(hold["id"]), "--by", "j.dupont")

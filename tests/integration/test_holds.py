@@ -88,7 +88,14 @@ def test_a_hold_that_makes_no_sense_is_refused_and_leaves_nothing(control: Contr
 
 def test_every_table_of_a_tenant_is_kept_by_a_hold_on_it_and_what_is_not_is_named() -> None:
     found = lacking(CATALOG, HoldScope(id=0, tenant="42"))
-    assert {d for d, lack in found.items() if lack} == {"nginx_logs", "client_files", "export_bundles", "identity_proofs", "intake_files"}
+    assert {d for d, lack in found.items() if lack} == {
+        "nginx_logs",
+        "client_files",
+        "export_bundles",
+        "identity_proofs",
+        "intake_files",
+        "internal_lists",
+    }
     assert {"consents", "audience_events", "support_messages"} <= found.keys()
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch as patched
+from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowSkipException
+from jsonschema import Draft202012Validator, FormatChecker
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner
 
@@ -44,12 +47,18 @@ from lethe.errors import (
     ReportNotWritten,
     RequestRefused,
     Uncountable,
+    UnknownName,
     Unreachable,
     UntrueList,
 )
 from lethe.evidence.ledger import records, walk
+from lethe.instants import local_day
+from lethe.plan.make import make_plan
 from lethe.settings import SHIPPED
 from lethe.stores.s3.client import client
+from lethe.stores.s3.count import survey
+from lethe.stores.s3.delete import delete_due
+from lethe.stores.s3.listing import everything
 from lethe.workspace import Workspace
 
 AT = datetime(2026, 11, 28, 9, 0, tzinfo=UTC)
@@ -65,6 +74,7 @@ class House:
     folder: Path
     reports: Path
     bucket: str
+    lists: str
     client: Any = field(repr=False)
     mailbox: Mailbox
 
@@ -84,8 +94,15 @@ class House:
             return [r.content for r in records(connection, kinds=set(kinds))]
 
     def objects(self) -> dict[str, bytes]:
-        keys = [o["Key"] for o in self.client.list_objects_v2(Bucket=self.bucket, Prefix="processors/").get("Contents", [])]
-        return {k: self.client.get_object(Bucket=self.bucket, Key=k)["Body"].read() for k in keys}
+        """What lies in both buckets: what is internal in its own, and nothing else there."""
+        public, internal = (
+            {k: self.client.get_object(Bucket=b, Key=k)["Body"].read() for k in self.keys(b)} for b in (self.bucket, self.lists)
+        )
+        assert all("/public/" in k for k in public) and all("/internal/" in k for k in internal)
+        return public | internal
+
+    def keys(self, bucket: str) -> list[str]:
+        return [o["Key"] for o in self.client.list_objects_v2(Bucket=bucket, Prefix="processors/").get("Contents", [])]
 
     def state(self, request: str) -> RequestState:
         with self.control.runtime.connect() as connection:
@@ -99,13 +116,20 @@ def house(
     bucket, folder = f"lethe-{uuid.uuid4().hex[:8]}", tmp_path / "policies"
     extra = {"endpoint_url": moto.endpoint, "region_name": "us-east-1"}
     s3 = client(Connection(id="x", kind="aws", login="key", password="secret", extra=extra))
-    ensure_bucket(s3, bucket, versioned=True)
+    lists = f"{bucket}-lists"
+    for each in (bucket, lists):
+        ensure_bucket(s3, each, versioned=True)
     shutil.copytree(SHIPPED, folder)
+    catalog = folder / "catalog" / "lethe_requests.yaml"
+    catalog.write_text(catalog.read_text().replace("bucket: lethe-lists", f"bucket: {lists}"))
     variable = json.dumps({"conn_type": "aws", "login": "key", "password": "secret", "extra": {**extra, "bucket": bucket}})
     url = make_url(control.url).set(username="lethe_runtime", password=None)
     for name, value in {
         "AIRFLOW_CONN_LETHE_DB": url.render_as_string(hide_password=False),
         "AIRFLOW_CONN_LETHE_S3": variable,
+        "AIRFLOW_CONN_REQUESTS_S3": json.dumps(
+            {"conn_type": "aws", "login": "key", "password": "secret", "extra": {**extra, "encryption": "AES256"}}
+        ),
         "AIRFLOW_CONN_LETHE_SMTP": mailbox.connection(),
         "LETHE_DIGEST_KEY": DIGEST_KEY.hex(),
         "LETHE_REQUEST_KEY": KEY.hex(),
@@ -114,7 +138,7 @@ def house(
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("lethe.airflow.connections.from_airflow", from_environment)
-    yield House(control=control, folder=folder, reports=tmp_path / "reports", bucket=bucket, client=s3, mailbox=mailbox)
+    yield House(control=control, folder=folder, reports=tmp_path / "reports", bucket=bucket, lists=lists, client=s3, mailbox=mailbox)
 
 
 def test_a_list_is_stored_read_back_checked_and_on_record_and_the_next_one_says_what_changed(house: House) -> None:
@@ -138,7 +162,10 @@ def test_a_list_is_stored_read_back_checked_and_on_record_and_the_next_one_says_
     for made in (first, second):
         files = {k.removeprefix(f"{made['folder']}/"): v for k, v in stored.items() if k.startswith(f"{made['folder']}/")}
         assert {n: hashlib.sha256(body).hexdigest() for n, body in files.items()} == made["files"]
-        assert {n.split("/")[0] for n in files} == {"public", "internal"} and len(files) == 16
+        assert {n.split("/")[0] for n in files} == {"public", "internal"} and len(files) == 18
+        for audience in ("public", "internal"):
+            found, shape = (json.loads(stored[f"{made['folder']}/{audience}/processors{kind}.json"]) for kind in ("", ".schema"))
+            Draft202012Validator(shape, format_checker=FormatChecker()).validate(found)
         assert all((house.reports / made["folder"] / n).read_bytes() == body for n, body in files.items())
         assert {c["status"] for c in made["checks"]} == {"passed"} and made["findings"] == [] and made["ending"] == []
     page = stored[f"{second['folder']}/public/processors.en.html"].decode()
@@ -186,7 +213,7 @@ def test_a_finding_makes_the_run_red_after_all_is_on_record_and_the_list_is_sent
             answer_list(workspace, asked, by="a.martin", at=AT)
     (told,) = house.evidence("processors.listed")
     assert finding in told["findings"] and [c["check"] for c in told["checks"] if c["status"] != "passed"] == failed
-    assert len(house.objects()) == len(told["files"]) == 16
+    assert len(house.objects()) == len(told["files"]) == 18
     assert house.mailbox.mails == [] and house.state(asked) is RequestState.RECEIVED
 
 
@@ -227,6 +254,48 @@ def test_a_list_that_cannot_be_made_says_why_and_leaves_evidence(house: House, g
         make_list(workspace, **given, at=AT)
     assert [e["problem"] for e in house.evidence("processors.failed")] == [error.__name__]
     assert house.evidence("processors.listed") == [] and house.objects() == {}
+
+
+def test_internal_files_lie_encrypted_apart_and_all_their_versions_go_after_their_period(house: House) -> None:
+    with house.open() as workspace:
+        for _ in range(2):
+            made = make_list(workspace, at=AT)
+        assert made["internal"] == "internal_lists"
+        kept = {k: house.client.head_object(Bucket=house.lists, Key=k)["ServerSideEncryption"] for k in house.keys(house.lists)}
+        assert len(kept) == sum(n.startswith("internal/") for n in made["files"]) == 11 and set(kept.values()) == {"AES256"}
+        public = house.keys(house.bucket)
+        at = max(e.at for e in everything(house.client, house.lists, ""))
+        policy = workspace.policy(at)
+        (rule,) = (r for r in policy.rules if r.category == "internal-lists")
+        due = rule.period.after(local_day(at, policy.time_zone)) + timedelta(days=1)
+        midnight = datetime.combine(due, time.min, ZoneInfo(policy.time_zone))
+
+        def plan(as_of: datetime) -> Any:
+            (step,) = make_plan(policy, workspace.catalog, as_of=as_of, rules=[rule.id]).steps
+            assert step.acts and step.dataset == "internal_lists"
+            return step.predicate
+
+        before = survey(house.client, plan(midnight - timedelta(seconds=1)), dataset="internal_lists").counts
+        assert (before.total, before.due) == (22, 0), "two versions of each are kept through their anniversary"
+        gone = delete_due(house.client, plan(midnight), on_batch=lambda _: None, dataset="internal_lists")
+        assert gone.deleted == 22 and list(everything(house.client, house.lists, "")) == []
+        assert house.keys(house.bucket) == public, "what anybody may have stays beside the evidence"
+
+
+@pytest.mark.parametrize(("why", "error"), [("no place", UnknownName), ("not encrypted", RequestRefused)])
+def test_without_a_place_that_expires_and_is_encrypted_nothing_is_stored_anywhere(
+    house: House, monkeypatch: pytest.MonkeyPatch, why: str, error: type[Exception]
+) -> None:
+    if why == "no place":
+        catalog = house.folder / "catalog" / "lethe_requests.yaml"
+        catalog.write_text(catalog.read_text().partition("  internal_lists:")[0])
+    else:
+        given = json.loads(os.environ["AIRFLOW_CONN_REQUESTS_S3"])
+        del given["extra"]["encryption"]
+        monkeypatch.setenv("AIRFLOW_CONN_REQUESTS_S3", json.dumps(given))
+    with house.open() as workspace, pytest.raises(error):
+        make_list(workspace, at=AT)
+    assert house.objects() == {} and [e["problem"] for e in house.evidence("processors.failed")] == [error.__name__]
 
 
 def test_a_store_that_is_away_or_keeps_something_else_is_found(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

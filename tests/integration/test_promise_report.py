@@ -110,6 +110,17 @@ def test_periods_that_are_applied_and_not_published_are_listed(before: PromiseRe
     assert before.refers_to == ("the dedicated cookies policy",)
 
 
+def test_a_transfer_that_the_text_does_not_name_is_listed_under_its_promise_and_on_record(
+    home: PromisedHome, before: PromiseReport
+) -> None:
+    assert before.transfers.promise == "needed-processors" and before.transfers.unknown == ""
+    assert [(t.entry, t.country) for t in before.transfers.unnamed] == [("pigeonhole", "US")]
+    assert verdict(before, "needed-processors") in KEPT, "the register's own control is as good as it was"
+    with put_back(home.policies):
+        (home.policies / "processors.yaml").write_text("processors: [")
+        assert home.report().transfers.unknown
+
+
 # Evidence taken away
 
 
@@ -296,7 +307,7 @@ def test_evidence_from_the_future_is_never_fresh(home: PromisedHome, before: Pro
     [
         (timedelta(hours=1), set()),
         (timedelta(hours=3), {"reply-5-business-days"}),
-        (timedelta(hours=27), {"reply-5-business-days", "logs-12-months", "usage-data"}),
+        (timedelta(hours=27), {"reply-5-business-days", "logs-12-months", "usage-data", "list-on-request"}),
         (timedelta(days=33), {"reply-5-business-days", "logs-12-months", "usage-data", "list-on-request", "no-sale"}),
     ],
     ids=["an hour", "three hours", "a day and three hours", "33 days"],
@@ -389,6 +400,7 @@ def test_the_report_is_written_recorded_and_its_head_kept_and_goes_red_for_what_
                 make_report(workspace, at=now(), dags=home.dags)
         with workspace.control.connect() as control:
             assert len(list(records(control, kind="promises.reported"))) == 2, "the evidence comes before the error"
+            assert [r.content["unnamed_transfers"] for r in records(control, kind="promises.reported")] == [["pigeonhole: US"]] * 2
 
 
 def test_a_text_that_was_changed_together_with_its_declared_digest_is_found_by_the_first_report(

@@ -21,19 +21,28 @@ from lethe.processors.model import Location, ProcessorVersion, TransferTool
 from lethe.subjects import bundle
 from lethe.subjects.bundle.categories import category_words, secret
 from lethe.subjects.bundle.cells import LONGEST, cell, shown
-from lethe.subjects.bundle.model import FileTold, SectionTold
-from lethe.subjects.bundle.page import pages
+from lethe.subjects.bundle.model import Beside, FileTold, SectionTold
+from lethe.subjects.bundle.page import ALONE, pages
 from lethe.subjects.bundle.periods import retention, written_period
 from lethe.subjects.bundle.years import MOST, year_bars
 from sample_bundle import HOSTILE, ODD_NAMES, about, account, contract, everything, fifteen, files, logs, thread, told
 
 NBSP = "\u00a0"
+CARDS, LISTED = Beside(cards=("contact.vcf",)), Beside(cards=tuple(f"contact.{n:04}.vcf" for n in range(1, 8)), parts=True)
 INSTRUCTED = about(kind=RequestKind.TENANT_INSTRUCTION)
 EVERY = {
-    "much": (about(), everything()),
-    "fifteen": (about(), fifteen()),
-    "nothing": (about(), []),
-    "instructed": (INSTRUCTED, [told("clients", {"id": 1, "last_name": "Martin"}), told("attachments", {"id": 1}, files=files().files)]),
+    "much": (about(), everything(), CARDS),
+    "fifteen": (about(), fifteen(), LISTED),
+    "nothing": (about(), [], ALONE),
+    "instructed": (
+        INSTRUCTED,
+        [
+            told("clients", {"id": 1, "last_name": "Martin"}),
+            told("attachments", {"id": 1}, files=files().files),
+            told("appointments", {"id": 1}, ics=["ics/appointments.0001.ics", "ics/appointments.0002.ics"]),
+        ],
+        CARDS,
+    ),
 }
 
 
@@ -91,12 +100,28 @@ def test_a_page_is_whole_in_itself(case: str) -> None:
 
 @pytest.mark.parametrize("case", EVERY)
 def test_each_page_is_in_one_language(case: str) -> None:
-    said, sections = EVERY[case]
-    made = pages(said, [replace(s, first=[], files=[]) for s in sections])
+    said, sections, beside = EVERY[case]
+    made = pages(said, [replace(s, first=[], files=[]) for s in sections], beside)
     fr, en = (re.sub(r"English|Français|Commission nationale [^)]*\)|tribunal judiciaire", "", read(page)) for page in made.values())
     assert not re.search(r"\b(the|your|rows|deleted|what|with)\b", fr, re.IGNORECASE)
     assert not re.search(r"\b(vous|données|lignes|supprimé|notre|avec)\b", en, re.IGNORECASE)
     assert not re.search(r"[^\u00a0\s/][:;?!»](\s|$)| [:;?!»]", fr), "French punctuation"
+
+
+def test_what_an_address_book_and_a_calendar_read_is_linked_and_said_in_both_languages() -> None:
+    fr, en = (Reader(p) for p in pages(*EVERY["much"]).values())
+    assert "./contact.vcf" in fr.links and "./contact.vcf" in en.links and not {x for x in fr.links if x.endswith(".ics")}
+    assert "Vos coordonnées, pour un carnet d’adresses" in fr.text and "Your contact details, for an address book:" in en.text
+    assert "iCalendar" not in fr.text + en.text and "./parts.json" not in fr.links and "./files.json" in fr.links
+    fr, en = (Reader(p) for p in pages(*EVERY["instructed"]).values())
+    assert [x for x in fr.links if x.endswith(".ics")] == ["./ics/appointments.0001.ics", "./ics/appointments.0002.ics"]
+    assert "Les contacts, pour un carnet d’adresses" in fr.text and "Contacts, for an address book:" in en.text
+    assert "Pour un agenda" in fr.text and "For a calendar:" in en.text
+    fr, en = (Reader(p) for p in pages(*EVERY["fifteen"]).values())
+    assert [x for x in en.links if x.endswith(".vcf")] == [f"./contact.{n:04}.vcf" for n in range(1, 6)] and "and 2 more" in en.text
+    assert "./parts.json" in fr.links and "./files.json" not in fr.links and "./README.txt" in fr.links
+    fr, en = (Reader(p) for p in pages(*EVERY["nothing"]).values())
+    assert fr.links == ["./index.en.html", "./README.txt"] and "vCard" not in fr.text + en.text
 
 
 def test_a_page_tells_what_article_15_wants_told() -> None:
@@ -186,7 +211,7 @@ def test_links_to_files_stay_in_the_bag_and_names_are_shown_as_they_are() -> Non
 
 def test_a_path_that_would_leave_the_bag_by_its_characters_is_quoted() -> None:
     odd = FileTold(path='files/x/1-a"b#c?d%2e<é>.pdf', name="x", size=1, sha256="0" * 64)
-    (link,) = [k for k in Reader(pages(about(), [told("leads", files=[odd])])["index.html"]).links if k.startswith("./files")]
+    (link,) = [k for k in Reader(pages(about(), [told("leads", files=[odd])])["index.html"]).links if k.startswith("./files/")]
     assert link == "./files/x/1-a%22b%23c%3Fd%252e%3C%C3%A9%3E.pdf"
 
 

@@ -61,9 +61,15 @@ def test_nothing_is_wrong_with_what_was_written_nor_when_written_again() -> None
     assert found(rewritten(lambda name, content: [(name, content)])) == set()
 
 
-def test_no_byte_of_a_bundle_can_be_changed() -> None:
-    silent = [at for at in range(len(BODY)) if not problems(io.BytesIO(BODY[:at] + bytes([BODY[at] ^ 0xFF]) + BODY[at + 1 :]))]
-    assert silent == []
+def test_no_byte_of_a_bundle_can_be_changed_that_changes_what_is_in_it() -> None:
+    def entries(made: bytes) -> list[tuple[str, bytes]]:
+        with zipfile.ZipFile(io.BytesIO(made)) as archive:
+            return [(info.orig_filename, archive.read(info)) for info in archive.infolist()]
+
+    flipped = (BODY[:at] + bytes([BODY[at] ^ 0xFF]) + BODY[at + 1 :] for at in range(len(BODY)))
+    silent = [made for made in flipped if not problems(io.BytesIO(made))]
+    # Deflate has more than one stream for a text: a byte that only says where an equal piece stood before may say where another one did.
+    assert len(silent) < 5 and all(entries(made) == entries(BODY) for made in silent)
 
 
 def test_no_byte_can_be_added_or_cut() -> None:

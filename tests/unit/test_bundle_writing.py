@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from urllib.parse import unquote
 
 import pytest
 
 from helpers.bundling import MADE_AT, REQUEST, Sink, about, bundle, file, one, paths, read, row, section, valid
+from lethe.catalog.model import CalendarColumns
+from lethe.control.requests import RequestKind
 from lethe.errors import BundleDiffers
 from lethe.subjects.bundle import write_bundle
 from lethe.subjects.bundle.chunk import ROWS
+from lethe.subjects.bundle.writing import LIMIT
 from lethe.subjects.found import FileRef, Origin, Row
 
 NOTES = section(text="text", written_at="timestamp with time zone")
@@ -186,3 +191,32 @@ def test_a_large_entry_is_zip64(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     archive = zipfile.ZipFile(io.BytesIO(made))
     large = next(i for i in archive.infolist() if i.filename.endswith("1-large"))
     assert large.extract_version == 45 and valid(made, tmp_path).is_valid()
+
+
+CONTACTS = section("contacts", name=("text", "user.name"), email=("text", "user.contact.email"))
+EVENTS = section("events", title="text", starts="timestamp with time zone", ends="timestamp with time zone")
+
+
+@pytest.mark.parametrize("kind", [RequestKind.ACCESS, RequestKind.TENANT_INSTRUCTION])
+@pytest.mark.parametrize("limit", [LIMIT, 1 << 20])
+def test_each_page_links_what_lies_in_its_part_and_nothing_else(kind: RequestKind, limit: int) -> None:
+    named = [row(id=n, name=f"Zoé {n}", email=f"z{n}@example.org") for n in range(1500)]
+    events = [row(id=n, title="a", starts="2026-01-02T10:00:00+00:00") for n in range(1500)]
+    filed = [row(id=n, file=file(f"f{n}", Random(n).randbytes(300_000))) for n in range(3)]
+    bodies = {f"f{n}": Random(n).randbytes(300_000) for n in range(3)}
+    calendar = {"events": CalendarColumns(starts="starts", ends="ends", title="title", place=None, notes=None)}
+    parts, made = bundle(
+        (CONTACTS, named), (EVENTS, events), (section("filed"), filed), bodies=bodies, told=about(kind), calendar=calendar, limit=limit
+    )
+    assert (len(parts) > 1) is (limit < LIMIT)
+    cards = calendars = 0
+    for body in made:
+        archive = zipfile.ZipFile(io.BytesIO(body))
+        there = {p.removeprefix("data/") for p in paths(archive) if p.startswith("data/")}
+        for page in ("index.html", "index.en.html"):
+            found = {unquote(h.removeprefix("./")) for h in re.findall(r'href="(\./[^"]*)"', read(archive, f"data/{page}").decode())}
+            lies = there - {page} - ({"files.json"} if not any(p.startswith("files/") for p in there) else set())
+            assert found == lies, (page, found ^ lies)
+        cards += sum(p.endswith(".vcf") for p in there)
+        calendars += sum(p.endswith(".ics") for p in there)
+    assert cards and bool(calendars) is (kind is RequestKind.TENANT_INSTRUCTION)

@@ -171,7 +171,7 @@ def test_a_user_of_a_bucket_reaches_no_other_and_may_do_no_more_than_its_part(co
         {"arn:aws:s3:::lethe", "arn:aws:s3:::lethe/*"},
         {"arn:aws:s3:::lethe-archive", "arn:aws:s3:::lethe-archive/*"},
     )
-    requests = {f"arn:aws:s3:::lethe-{b}{rest}" for b in ("bundles", "proofs", "intake") for rest in ("", "/*")}
+    requests = {f"arn:aws:s3:::lethe-{b}{rest}" for b in ("bundles", "proofs", "intake", "lists") for rest in ("", "/*")}
     assert reach == {"lethe-evidence": evidence, "lethe-archive": archive, "lethe-archive-read": archive, "lethe-requests": requests}
     assert may["lethe-evidence"] == {"s3:GetBucketLocation", "s3:ListBucket", "s3:PutObject", "s3:GetObject"}
     assert may["lethe-archive-read"] == {"s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion"}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from lethe.cli import app
+from lethe.settings import SHIPPED
 
 
 def run(*arguments: str, code: int = 0) -> str:
@@ -19,8 +21,20 @@ def run(*arguments: str, code: int = 0) -> str:
 
 def test_the_entries_of_a_day_are_printed() -> None:
     now, then = run("--as-of", "2026-11-28"), run("--as-of", "2021-12-31")
-    assert "rivage" in now and "ancre" not in now and "No agreement ends within P60D." in now
+    assert "rivage" in now and "ancre" not in now and "No agreement ends within 60 days." in now
     assert "ancre" in then and "rivage" not in then and "The agreement SPK-ANC-2014-01" not in then, "the host ended with its agreement"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"), [("P60D", "60 days"), ("P1M", "1 month"), ("P1Y2M", "1 year and 2 months"), ("P2W", "14 days")]
+)
+def test_a_period_is_said_in_words(written: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "shop")
+    register = tmp_path / "shop" / "processors.yaml"
+    register.write_text(register.read_text().replace("warn_before_end: P60D", f"warn_before_end: {written}"))
+    monkeypatch.setenv("LETHE_POLICY_DIR", str(tmp_path / "shop"))
+    printed = run("--as-of", "2026-11-28")
+    assert f"No agreement ends within {said}." in printed and written not in printed
 
 
 def test_what_ends_soon_is_said() -> None:

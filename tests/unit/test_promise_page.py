@@ -12,9 +12,12 @@ import pytest
 
 from helpers.promises import policy_of
 from lethe.accountability.promises.evaluate import judge
-from lethe.accountability.promises.model import Evidence, LedgerState, PromiseReport, Seen, Unpublished
+from lethe.accountability.promises.model import Evidence, LedgerState, PromiseReport, Seen, Transfers, Unpublished
 from lethe.accountability.promises.rendering import render
+from lethe.accountability.promises.view import view
 from lethe.policy.sentences import sentences
+from lethe.processors.model import TransferTool
+from lethe.processors.transfers import UnnamedTransfer
 
 AT = datetime(2026, 11, 24, 7, 30, tzinfo=UTC)
 TEXT = "Logs\n\nLogs go after a year. We <b>sell</b> #nothing $1$. Ask us.\n"
@@ -49,6 +52,7 @@ def report() -> PromiseReport:
         unpublished=(
             Unpublished(rule="acts", promise="p", period="P12M", category="usage-events", why="A <choice>.", waits_for=("warning",)),
         ),
+        transfers=Transfers(promise="p", unnamed=(UnnamedTransfer(entry="relay", country="US", tool=TransferTool.SCC),)),
         refers_to=("the cookies policy",),
     )
 
@@ -63,7 +67,8 @@ def files() -> dict[str, str]:
 
 @pytest.mark.parametrize("words", [
     "Small & Co <LLC>", "We <b>sell</b> #nothing $1$.", "Ask us.", "Statistics, *in* #numbers.", "3 blocked", "There is no check no-such-check.",
-    "usage events", "A <choice>.", "the cookies policy", "record 7", "0 of 1 promises are shown to be kept", "needs a person", "failing", "missing",
+    "usage events", "A <choice>.", "The register has a transfer that the text does not name: relay to United States (standard contractual clauses).",
+    "the cookies policy", "record 7", "0 of 1 promises are shown to be kept", "needs a person", "failing", "missing",
 ])  # fmt: skip
 def test_page_and_paper_say_everything_as_it_is_written(words: str) -> None:
     escaped = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -96,4 +101,29 @@ def test_json_has_every_control_with_its_verdict_and_what_is_derived() -> None:
         "rule:logs": "failing", "check:drift": "fresh", "check:no-such-check": "missing", "unbuilt:Statistics, *in* #numbers.": "missing",
     }  # fmt: skip
     assert [c["broken"] for c in promise["controls"]] == [True, False, True, False]
+    assert told["transfers"] == {"promise": "p", "unnamed": [{"entry": "relay", "country": "US", "tool": "scc"}], "unknown": ""}
     assert (told["unbound"], told["unpublished"][0]["rule"], told["ledger"]["seq"]) == (["Ask us."], "acts", 7)
+
+
+def test_a_transfer_stands_under_its_promise_and_on_its_own_and_makes_no_verdict_worse() -> None:
+    shown, other = (
+        view(report()),
+        view(report().model_copy(update={"transfers": Transfers(promise="elsewhere", unnamed=report().transfers.unnamed)})),
+    )
+    assert [p["notes"] for p in shown["promises"]] == [shown["transfers"]] and len(shown["transfers"]) == 1
+    assert [p["notes"] for p in other["promises"]] == [[]] and other["transfers"] == shown["transfers"]
+    none = report().model_copy(update={"transfers": Transfers()})
+    assert (
+        none.counts == report().counts
+        and view(none)["transfers"] == []
+        and "every transfer of the register is in the text" in render(none)["html"].decode()
+    )
+
+
+def test_a_register_that_cannot_be_read_is_not_one_without_transfers() -> None:
+    unknown = report().model_copy(update={"transfers": Transfers(promise="p", unknown="It is no YAML.")})
+    (said,) = view(unknown)["promises"][0]["notes"]
+    assert (
+        said == "Whether data leaves the European Economic Area could not be told: It is no YAML."
+        and said in render(unknown)["html"].decode()
+    )

@@ -14,13 +14,15 @@ from sqlalchemy import Connection
 
 from lethe import settings
 from lethe.accountability.kinds import FAILED, LISTED
-from lethe.accountability.pages import CONTENT_TYPES
 from lethe.accountability.processing_record.files import files_of as record_files
 from lethe.accountability.processing_record.view import Sources
 from lethe.accountability.processor_list.content import Audience
-from lethe.accountability.processor_list.files import files_of
+from lethe.accountability.processor_list.files import NAME, files_of
 from lethe.accountability.processor_list.model import ProcessorList, list_of
+from lethe.accountability.processor_list.schema import schema
+from lethe.accountability.processor_list.tables import as_json
 from lethe.accountability.reading import read_back, register_on
+from lethe.accountability.shelving import shelve
 from lethe.accountability.suite import check_list
 from lethe.catalog.disclosure import load_disclosure
 from lethe.errors import BadAsOf, LetheError, UntrueList
@@ -34,6 +36,7 @@ from lethe.reports.whole import write_whole
 from lethe.workspace import Workspace
 
 FOLDER = "processors"
+_SCHEMA = ".schema.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,23 +75,24 @@ def draft(workspace: Workspace, *, as_of: date | None = None, since: date | None
 
 
 def make_list(workspace: Workspace, *, as_of: date | None = None, since: date | None = None, at: datetime | None = None) -> dict[str, Any]:
-    """Makes every file, stores them under `processors/<as_of>/<id>/` of the bucket of `lethe_s3` (and in LETHE_REPORTS_DIR), reads them back,
-    has them checked, and records it; ids, counts, keys and digests.
+    """Makes every file, stores them under `processors/<as_of>/<id>/` (and in LETHE_REPORTS_DIR): public ones in the bucket of `lethe_s3`, internal
+    ones in that of the dataset of category `internal-lists`. Reads them back, has them checked, and records it; ids, counts, keys and digests.
 
     Raises UntrueList last, when the register's check or Great Expectations found anything: all is written by then. A list that cannot be
-    made at all leaves evidence too, and raises what `draft` raises, Unreachable or Uncountable.
+    made at all leaves evidence too, and raises what `draft` and `shelve` raise.
     """
     at = at or now()
     try:
         drafted = draft(workspace, as_of=as_of, since=since, at=at)
         files = _files(drafted)
-        back = _store(workspace, _folder(drafted.listed), files)
+        shelved = shelve(workspace, _folder(drafted.listed), files)
     except LetheError as error:
         with workspace.control.begin() as control:
             append(control, FAILED, {"as_of": as_of.isoformat() if as_of else None, "problem": type(error).__name__}, run=FOLDER, at=at)
         raise
     listed = drafted.listed
-    told = {name: found for name, found in back.items() if not name.startswith("internal/record.")}
+    back = shelved.files
+    told = {name: found for name, found in back.items() if not (name.startswith("internal/record.") or name.endswith(_SCHEMA))}
     register = register_on((workspace.folder / FILE).read_bytes(), listed.as_of)
     checks = check_list(register, read_back(told), {name: back[name] == content for name, content in files.items()})
     body: dict[str, Any] = {
@@ -96,6 +100,7 @@ def make_list(workspace: Workspace, *, as_of: date | None = None, since: date | 
         "since": listed.since.isoformat() if listed.since else None,
         "list": listed.id,
         "folder": _folder(listed),
+        "internal": shelved.dataset,
         "processors": [e.id for e in listed.processors],
         "recipients": [e.id for e in listed.recipients],
         "changes": len(listed.changed),
@@ -131,25 +136,13 @@ def _last_before(control: Connection, day: date) -> date | None:
 def _files(drafted: Drafted) -> dict[str, bytes]:
     """By name under the list's folder: what may be given to anybody, and what is internal."""
     made = {f"{a}/{name}": content for a in Audience for name, content in files_of(drafted.listed, a).items()}
+    made |= {f"{a}/{NAME}{_SCHEMA}": as_json(schema(a)) for a in Audience}
     return made | {f"{Audience.INTERNAL}/{name}": content for name, content in record_files(drafted.sources).items()}
 
 
 def _folder(listed: ProcessorList) -> str:
     """Another list of the same day, made from other files, lies beside it: neither replaces the other."""
     return f"{FOLDER}/{listed.as_of}/{listed.id[:12]}"
-
-
-def _store(workspace: Workspace, folder: str, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Puts every file into the bucket, and gets it back."""
-    from lethe.stores.s3.client import answering
-
-    bucket, client = workspace.bucket(settings.EVIDENCE_BUCKET), workspace.s3(settings.EVIDENCE_BUCKET)
-    back: dict[str, bytes] = {}
-    with answering(bucket):
-        for name, content in files.items():
-            client.put_object(Bucket=bucket, Key=f"{folder}/{name}", Body=content, ContentType=CONTENT_TYPES[name.rpartition(".")[2]])
-            back[name] = client.get_object(Bucket=bucket, Key=f"{folder}/{name}")["Body"].read()
-    return back
 
 
 def _publish(folder: str, files: Mapping[str, bytes]) -> None:

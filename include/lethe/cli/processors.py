@@ -24,6 +24,7 @@ def processors(
     from lethe.processors.agreements import agreements_ending
     from lethe.processors.history import as_of as in_force
     from lethe.processors.load import load_register
+    from lethe.reports.words import period
 
     folder = settings.policy_dir()
     register = load_register(folder)
@@ -44,7 +45,8 @@ def processors(
     for each in ending:
         say(f"The agreement {each.reference} with {each.legal_name} ends on {each.last_day}, in {each.days_left} days.")
     if not ending:
-        say(f"No agreement ends within {register.warn_before_end}.")
+        soon = period(register.warn_before_end).replace("\N{NO-BREAK SPACE}", " ")  # a terminal's text is searched, and not set
+        say(f"No agreement ends within {soon}.")
 
 
 def _row(entry: InForce) -> tuple[str | None, ...]:

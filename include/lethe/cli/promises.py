@@ -29,6 +29,7 @@ def promises(
     from lethe import settings
     from lethe.accountability.promises import assess
     from lethe.accountability.promises.rendering import as_json as whole
+    from lethe.accountability.promises.view import transfer_notes
     from lethe.instants import now, parse_as_of
     from lethe.workspace import Workspace
 
@@ -51,6 +52,8 @@ def promises(
         for text in report.unbound:
             say(f"Bound to no promise: {text}")
         say(f"Periods that are applied and not published: {', '.join(u.rule for u in report.unpublished) or 'none'}.")
+        for text in transfer_notes(report.transfers):
+            say(text)
         say(", ".join(f"{n} {verdict}" for verdict, n in report.counts.items()) + f" of {len(report.promises)} promises.")
     if not report.kept:
         raise typer.Exit(1)

@@ -16,8 +16,8 @@ def verify(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Walks the ledger again, compares the heads kept outside, holds, approvals and requests, and names the first broken record; then compares every
-    manifest of the archive with a fresh listing of its bucket, and names what was deleted, written over, unlocked or is not ours.
+    """Walks the ledger again, compares the heads kept outside, holds, approvals, requests, answers and bundles, and names the first broken record;
+    then compares every manifest of the archive with a fresh listing of its bucket, and names what was deleted, written over, unlocked or is not ours.
 
     Exit 1 when one of them is not sound.
     """

@@ -1,5 +1,5 @@
 """Do the tables that decide what is deleted still say what the ledger says? Holds and approvals can be updated; their records cannot.
-Those of requests are in `request_agreement.py`.
+Those of requests are in `request_agreement.py`, of answers and bundles in `answer_agreement.py`.
 
 A hold that was lifted by an UPDATE, an approval that was written by hand, a ceiling that was raised: each differs from its record.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, select
 
+from lethe.control.answer_agreement import answer_differences, export_differences
 from lethe.control.approvals import KEPT_THERE
 from lethe.control.differing import contradicted, differ, plain, recorded
 from lethe.control.holds import person_digest
@@ -28,7 +29,7 @@ _APPROVAL = ("channel", "reason", "recorded_by")
 
 
 def verify_evidence(engine: Engine, store: HeadStore, *, digest_key: bytes) -> Verdict:
-    """`verify_ledger`, and whether holds, approvals and requests agree with their records, in one snapshot.
+    """`verify_ledger`, and whether holds, approvals, requests, answers and bundles agree with their records, in one snapshot.
 
     `digest_key` is the key of the digests of persons: without it a hold on a person differs. Raises what `verify_ledger` raises.
     """
@@ -40,6 +41,8 @@ def verify_evidence(engine: Engine, store: HeadStore, *, digest_key: bytes) -> V
             *approval_differences(connection),
             *request_differences(connection),
             *decision_differences(connection),
+            *answer_differences(connection),
+            *export_differences(connection),
         )
     return replace(verdict, findings=(*verdict.findings, *sorted(found, key=lambda f: f.seq)))
 

@@ -2,11 +2,14 @@
 
 An answer is `prepared`, `sending` from just before its text goes to the mail server until the server's word on it is stored, and then
 `sent`, `refused`, or `prepared` again. One that is found in `sending` is in doubt.
+
+What becomes of an answer and its record in the ledger are one transaction. A forward that was sent has a second record, FORWARDED: one for
+each request and tenant, whoever is killed and whenever, for nothing leads to `sent` twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -18,9 +21,18 @@ from sqlalchemy.exc import OperationalError
 from lethe.control.requests import request_of
 from lethe.control.tables import request_answers
 from lethe.errors import Unreachable
+from lethe.evidence.ledger import append
 from lethe.frozen import Frozen
 
 ANSWERING_LOCK = 7214
+FORWARDED = "request.forwarded"
+"""The record that a tenant was told of a request."""
+
+ANSWER_PREPARED, ANSWER_PRINTED = "request.answer_prepared", "request.answer_printed"
+ANSWER_SENT, ANSWER_DEFERRED, ANSWER_REFUSED = "request.answer_sent", "request.answer_deferred", "request.answer_refused"
+ANSWER_IN_DOUBT, ANSWERED = "request.answer_in_doubt", "request.answered"
+"""The other records of an answer: each is written with its row, but that one in `sending` is found so by whoever looks while it is sent."""
+
 _LOCK_NOT_AVAILABLE = "55P03"
 
 
@@ -96,6 +108,46 @@ def update_answer(connection: Connection, answer: Answer, *, was: AnswerState) -
     mine = (request_answers.c.request == answer.request, request_answers.c.kind == answer.kind.value)
     there = (*mine, request_answers.c.number == answer.number, request_answers.c.state == was.value)
     return connection.execute(request_answers.update().where(*there).values(_values(answer))).rowcount == 1
+
+
+def store_prepared(connection: Connection, answer: Answer, *, record: str = ANSWER_PREPARED, at: datetime, **more: object) -> None:
+    """Stores an answer in `prepared`, new or with a new text, and its record; the caller keeps other senders out.
+
+    What is stored already with this text has its record of ANSWER_PREPARED already.
+    """
+    before = next((a for a in answers_of(connection, answer.request) if (a.kind, a.number) == (answer.kind, answer.number)), None)
+    if before is None:
+        insert_answer(connection, answer)
+    else:
+        update_answer(connection, answer, was=AnswerState.PREPARED)
+    if before is None or record != ANSWER_PREPARED or (before.sha256, before.message_id) != (answer.sha256, answer.message_id):
+        append(connection, record, evidence(answer, **more), run=answer.request, at=at)
+
+
+def settle_answer(
+    connection: Connection, answer: Answer, *, out_of: Collection[AnswerState], record: str, at: datetime, **more: object
+) -> bool:
+    """Writes what became of an answer, and its record of that kind with `more` in it; false, and nothing is written, when it is not `out_of` these states."""
+    if not any(update_answer(connection, answer, was=each) for each in out_of):
+        return False
+    append(connection, record, evidence(answer, **more), run=answer.request, at=at)
+    if answer.kind is AnswerKind.FORWARDED and answer.state is AnswerState.SENT:
+        body = {"request": answer.request, "tenant": answer.tenant, "number": answer.number, "sha256": answer.sha256}
+        append(connection, FORWARDED, body, run=answer.request, at=at)
+    return True
+
+
+def evidence(answer: Answer, **more: object) -> dict[str, object]:
+    """What the ledger says of an answer: never the address, nor the part of the message id that looks like one."""
+    body: dict[str, object] = {"request": answer.request, "kind": answer.kind.value, "number": answer.number, "sha256": answer.sha256}
+    if answer.message_id:
+        body["message"] = reference(answer)
+    return body | ({"tenant": answer.tenant} if answer.tenant else {}) | more
+
+
+def reference(answer: Answer) -> str:
+    """The part of the message id before its @: the request, the kind and the number."""
+    return f"{answer.request}.{answer.kind}.{answer.number}"
 
 
 def _values(answer: Answer) -> dict[str, object]:

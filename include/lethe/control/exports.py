@@ -6,6 +6,7 @@ agrees, it may be given out. `failed`: it does not, the parts are deleted; anoth
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from lethe.control.tables import export_parts, exports
 from lethe.errors import StoreBusy
-from lethe.frozen import Frozen
+from lethe.frozen import Frozen, canonical_json
 
 ExportState = Literal["begun", "stored", "verified", "failed"]
 EXPORT_LOCK = 7212
@@ -33,6 +34,16 @@ class StoredPart(Frozen):
     bytes: int
     sha256: str
 
+    @property
+    def place(self) -> str:
+        """sha256, in hex, of name, bucket, key and version: evidence of where the part lies, which is nobody's to guess."""
+        return hashlib.sha256(canonical_json([self.name, self.bucket, self.key, self.version]).encode()).hexdigest()
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What the ledger says of it."""
+        return {"bytes": self.bytes, "sha256": self.sha256, "place": self.place}
+
 
 class Export(Frozen):
     """One export of a request. `counts`: rows by section; `checked`: the checks by name with their status."""
@@ -46,6 +57,9 @@ class Export(Frozen):
     counts: Mapping[str, int]
     checked: tuple[Mapping[str, Any], ...]
 
+
+LOCATED, STORED, JUDGED = "request.located", "bundle.stored", "bundle.judged"
+"""The records of an export: it begins with the first, and each is written with its row."""
 
 _SHOWN = [exports.c[name] for name in Export.model_fields]
 
@@ -93,6 +107,11 @@ def parts_of(connection: Connection, export: Export) -> tuple[StoredPart, ...]:
     columns = [export_parts.c[name] for name in StoredPart.model_fields]
     query = select(*columns).where(export_parts.c.export == export.id).order_by(export_parts.c.number)
     return tuple(StoredPart(**row._mapping) for row in connection.execute(query))
+
+
+def checked_digest(checked: Sequence[Mapping[str, Any]]) -> str:
+    """sha256, in hex, of what the independent check found: its evidence."""
+    return hashlib.sha256(canonical_json([dict(c) for c in checked]).encode()).hexdigest()
 
 
 def _update(connection: Connection, export: Export, **values: Any) -> Export:

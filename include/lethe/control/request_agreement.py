@@ -57,6 +57,8 @@ def decision_differences(connection: Connection) -> tuple[LedgerFinding, ...]:
             there[form] += 1
         else:
             found.append(contradicted(last, f"A decision on request {row['request']} is in its table, and no record says that."))
-    lost = sorted(seq for form, seqs in said.items() for seq in seqs[there[form] :])
-    gone = [contradicted(seq, f"Record {seq} is a decision on a request that is no longer in its table as it was made.") for seq in lost]
+    lost = sorted((seq, form[0]) for form, seqs in said.items() for seq in seqs[there[form] :])
+    gone = [
+        contradicted(seq, f"Record {seq} is a decision on request {of} that is no longer in its table as it was made.") for seq, of in lost
+    ]
     return (*gone, *found)

@@ -139,6 +139,12 @@ def _refuse_what_crosses(head: Document, rules: Document, promises: Document, fo
     for i, rule in enumerate(rules.value["rules"]):
         if rule["promise"] not in known:
             raise rules.error("the rule names a promise that does not exist.", "rules", i, "promise", fix="Take an id of promises.yaml.")
+    if head.value.get("transfers_promise") not in {None, *known}:
+        raise head.error(
+            "`transfers_promise` names a promise that does not exist.",
+            "transfers_promise",
+            fix="Take an id of promises.yaml, or leave it out.",
+        )
     _refuse_ageless(promises)
 
 

@@ -175,7 +175,15 @@ class PolicyVersion(Frozen):
     measures: tuple[Bilingual, ...] = Field(
         default=(), description="Technical and organisational security measures, in general terms (GDPR Articles 30(1)(g) and 32)."
     )
-    transfers: tuple[str, ...] = Field(default=(), description="Transfers to third countries, each with its safeguard (GDPR Chapter V).")
+    transfers: tuple[str, ...] = Field(
+        default=(),
+        description="Transfers to third countries that the text names, each with its safeguard (GDPR Chapter V): the country by its code or its name "
+        "in French or English, a colon, the safeguard (`US: standard contractual clauses`).",
+    )
+    transfers_promise: Id | None = Field(
+        default=None,
+        description="The promise under which the promise report lists transfers of the register that are not among `transfers`.",
+    )
 
     @property
     def version(self) -> str:
@@ -197,9 +205,12 @@ class PolicyVersion(Frozen):
             twice = sorted({i for i in ids if ids.count(i) > 1})
             if twice:
                 raise ValueError(f"{what} id used twice: {', '.join(twice)}")
-        unknown = sorted({r.promise for r in self.rules} - {p.id for p in self.promises})
+        promises = {p.id for p in self.promises}
+        unknown = sorted({r.promise for r in self.rules} - promises)
         if unknown:
             raise ValueError(f"rules name promises that do not exist: {', '.join(unknown)}")
+        if self.transfers_promise is not None and self.transfers_promise not in promises:
+            raise ValueError(f"`transfers_promise` names a promise that does not exist: {self.transfers_promise}")
         return self
 
     @model_validator(mode="after")

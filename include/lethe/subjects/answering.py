@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import DBAPIError
 
 from lethe.catalog.model import Store
-from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, judge_export, parts_of
+from lethe.control.exports import JUDGED, Export, StoredPart, checked_digest, current_export, exporting_alone, judge_export, parts_of
 from lethe.control.requests import Language, Request, RequestState, request_of
 from lethe.errors import AnswerInDoubt, AnswerRefused, BundleDiffers, IdentifierRefused, LetheError, NoAddress, RequestRefused
-from lethe.evidence.ledger import append
+from lethe.evidence.ledger import append, records
 from lethe.instants import local_day
 from lethe.stores.postgres.failures import meaning
 from lethe.stores.postgres.tables import key_text, row_of
@@ -29,6 +29,9 @@ from lethe.workspace import Workspace
 
 LONGEST_LINK = timedelta(days=7)
 """What a signature of S3 (version 4) may last at most."""
+
+UNTOLD = "request.tenants_untold"
+"""The record that a try to answer left tenants that could not be told, and how many were."""
 
 SHORTEST_LINK = timedelta(hours=1)
 """A link that ends sooner is not worth a mail."""
@@ -105,7 +108,8 @@ def _answer(workspace: Workspace, request: Request, export: Export, parts: Seque
     if lasts < SHORTEST_LINK or not _are_there(depot, parts):
         with workspace.control.begin() as control:
             judge_export(control, export, passed=False, checked=[])
-            append(control, "bundle.judged", {"request": request.id, "export": export.number, "outcome": "gone"}, run=request.id, at=at)
+            body = {"request": request.id, "export": export.number, "outcome": "gone", "checked": checked_digest([])}
+            append(control, JUDGED, body, run=request.id, at=at)
         raise BundleDiffers(
             f"The bundle of request {request.id} is deleted, or about to be: a link to it would lead nowhere.", fix="Run the export again."
         )
@@ -125,7 +129,7 @@ def _answer(workspace: Workspace, request: Request, export: Export, parts: Seque
 
 
 def _forward(finder: Finder, request: Request, *, by: str, at: datetime) -> int:
-    """Tells each tenant that stores data about the person; how many could not be told."""
+    """Tells each tenant that stores data about the person; how many could not be told. Each forward puts itself on record."""
     workspace = finder.workspace
     forwards: Sequence[Forward] = finder.locate(identifiers_of(workspace, request, by=by)).forwards
     known = addresses(workspace, [f.tenant for f in forwards])
@@ -137,12 +141,21 @@ def _forward(finder: Finder, request: Request, *, by: str, at: datetime) -> int:
                 told += 1
             except (AnswerInDoubt, AnswerRefused, IdentifierRefused) as error:  # one tenant's; the others are told all the same
                 failed.append(error)
-    with workspace.control.begin() as control:
-        body = {"request": request.id, "tenants": len(forwards), "told": told}
-        append(control, "request.forwarded", body, run=request.id, at=at)
+    if told < len(forwards):
+        _say_untold(workspace.control, request.id, {"request": request.id, "tenants": len(forwards), "told": told}, at=at)
     if failed:
         raise failed[0]
     return len(forwards) - told
+
+
+def _say_untold(engine: Engine, request_id: str, body: Mapping[str, Any], *, at: datetime) -> None:
+    """Puts on record that tenants are still to be told, unless the last record says just that: a try that changes nothing adds nothing."""
+    with engine.begin() as control:
+        last = None
+        for record in records(control, run=request_id, kind=UNTOLD):
+            last = record.content
+        if last != body:
+            append(control, UNTOLD, body, run=request_id, at=at)
 
 
 def addresses(workspace: Workspace, tenants: Sequence[str]) -> dict[str, str]:

@@ -18,6 +18,8 @@ from typing import Any
 from lethe import settings
 from lethe.catalog.disclosure import load_disclosure
 from lethe.control.exports import (
+    LOCATED,
+    STORED,
     Export,
     StoredPart,
     begin_export,
@@ -198,10 +200,12 @@ def _begin(workspace: Workspace, request: Request, export: Export | None, locate
         "forwards": {keyed_digest(key, tenants, f.tenant): dict(f.rows) for f in located.forwards},
     }
     with workspace.control.begin() as control:
-        append(control, "request.located", body, run=request.id, at=at)
+        begun = export or begin_export(control, request.id, policy_version=workspace.policy(at).version, made_at=at)
+        body |= {"export": begun.number, "policy_version": begun.policy_version, "made_at": begun.made_at.isoformat()}
+        append(control, LOCATED, body, run=request.id, at=at)
         if request.state == RequestState.ACCEPTED:
             move_on(control, request.id, RequestState.LOCATED, by=by, at=at)
-        return export or begin_export(control, request.id, policy_version=workspace.policy(at).version, made_at=at)
+        return begun
 
 
 def _stored(workspace: Workspace, export: Export, uploaded: list[tuple[str, Uploaded]], written: Any, *, at: datetime) -> Export:
@@ -221,8 +225,8 @@ def _stored(workspace: Workspace, export: Export, uploaded: list[tuple[str, Uplo
         "export": export.number,
         "policy_version": export.policy_version,
         "rows": counts,
-        "parts": [{"bytes": p.bytes, "sha256": p.sha256} for p in parts],
+        "parts": [p.evidence for p in parts],
     }
     with workspace.control.begin() as control:
-        append(control, "bundle.stored", body, run=export.request, at=at)
+        append(control, STORED, body, run=export.request, at=at)
         return store_parts(control, export, parts, counts)

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 
 from lethe import settings
 from lethe.archive.reading import ReadingReason, archivist, recorded
-from lethe.control.exports import Export, StoredPart, current_export, exporting_alone, judge_export, parts_of
+from lethe.control.exports import JUDGED, Export, StoredPart, checked_digest, current_export, exporting_alone, judge_export, parts_of
 from lethe.control.requests import Request, request_of
 from lethe.errors import BundleDiffers, RequestRefused
 from lethe.evidence.ledger import append
@@ -165,12 +165,13 @@ def _conclude(workspace: Workspace, depot: Place, export: Export, checks: Mappin
         "outcome": "clean" if not wrong else "unknown" if wrong == unknown else "differs",
         "checks": sum(len(found) for found in checks.values()),
         "wrong": wrong,
+        "checked": checked_digest(checked),
     }
     if wrong:
         delete_parts(depot, export.request)
     with workspace.control.begin() as control:
         judged = judge_export(control, export, passed=not wrong, checked=checked)
-        append(control, "bundle.judged", body, run=export.request, at=at)
+        append(control, JUDGED, body, run=export.request, at=at)
     if wrong:
         raise BundleDiffers(
             f"The bundle of request {export.request} was deleted and not given out: {', '.join(wrong[:10])} "

@@ -1,4 +1,7 @@
-"""Where what requests bring and get lies: the datasets of a category, by which Lethe knows them; a company names them as it likes."""
+"""Where what requests bring and get lies, and what is internal of lists of processors: the datasets of a category, by which Lethe knows them.
+
+A company names them as it likes.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ from lethe.workspace import Workspace
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-BUNDLES, PROOFS, INTAKE = "export-bundles", "identity-proofs", "intake-files"
-"""The categories of bundles, of proofs of identity and of files of requests: each has a rule, so that nothing stays longer than its period."""
+BUNDLES, PROOFS, INTAKE, LISTS = "export-bundles", "identity-proofs", "intake-files", "internal-lists"
+"""The categories of bundles, of proofs of identity, of files of requests, of what is internal of lists: each has a rule, so that nothing stays
+longer than its period."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,7 @@ class Place:
         """The bucket as one puts what is encrypted there. RequestRefused when no encryption that is known is asked for."""
         if self.encryption not in ENCRYPTIONS:
             raise RequestRefused(
-                f"Dataset {self.dataset} is asked for no encryption that is known: what requests bring and get is encrypted at rest.",
+                f"Dataset {self.dataset} is asked for no encryption that is known: what is put there is encrypted at rest.",
                 fix=f"Set `encryption` in the extra of its connection to one of {', '.join(ENCRYPTIONS)}.",
             )
         return ArchiveBucket(self.client, self.bucket, encryption=self.encryption, kms_key=self.kms_key)

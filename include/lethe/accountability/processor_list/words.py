@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lethe.processors.countries import country_name
+from lethe.processors.transfers import UnnamedTransfer
 from lethe.subjects.bundle.periods import typeset
 
 _Words = Mapping[str, tuple[str, str]]
@@ -162,6 +164,12 @@ def kind_words(kind: str, language: str) -> str:
 def tool_words(tool: str, language: str) -> str:
     """A transfer tool in words; none for a place that needs none."""
     return _of(_TOOLS, tool, language)
+
+
+def transfer_words(transfer: UnnamedTransfer) -> str:
+    """A transfer that the policy does not name, in English, by its entry's id: `relay to United States (standard contractual clauses)`."""
+    ground = tool_words(transfer.tool, "en") or "on no ground"
+    return f"{transfer.entry} to {country_name(transfer.country, 'en')} ({ground})"
 
 
 def end_words(action: str, language: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -11,15 +11,19 @@ from sqlalchemy import func, select
 from lethe.accountability.promises.checks import CHECKS
 from lethe.accountability.promises.evaluate import judge
 from lethe.accountability.promises.look import Look
-from lethe.accountability.promises.model import LedgerState, PromiseReport, Seen, Unpublished
+from lethe.accountability.promises.model import LedgerState, PromiseReport, Seen, Transfers, Unpublished
 from lethe.accountability.promises.published import difference
 from lethe.accountability.promises.reading import EVIDENCE, see
 from lethe.accountability.promises.records import Records
 from lethe.errors import LetheError
+from lethe.instants import local_day
 from lethe.policy.check import Known
 from lethe.policy.load import read_text
 from lethe.policy.model import PolicyVersion
 from lethe.policy.sentences import sentences
+from lethe.processors.history import as_of
+from lethe.processors.load import load_register
+from lethe.processors.transfers import unnamed_transfers
 from lethe.workspace import Workspace
 
 
@@ -53,6 +57,7 @@ def assess(workspace: Workspace, *, at: datetime, dags: Path, before: bool = Fal
         promises=judge(policy, seen, at=at, published=published, ledger=ledger.problem),
         sentences=sentences(policy, text.decode("utf-8", errors="replace")),
         unpublished=_unpublished(workspace, policy),
+        transfers=_transfers(workspace, policy, local_day(at, policy.time_zone)),
         refers_to=policy.unbound,
         looks=_looks(seen),
     )
@@ -91,6 +96,15 @@ def _unpublished(workspace: Workspace, policy: PolicyVersion) -> tuple[Unpublish
         for r in policy.rules
         if r.quote is None
     )
+
+
+def _transfers(workspace: Workspace, policy: PolicyVersion, day: date) -> Transfers:
+    """What the register of that day has and the policy does not name; a register that cannot be read is no register without transfers."""
+    try:
+        found = unnamed_transfers(as_of(load_register(workspace.folder), day), policy.transfers)
+    except LetheError as error:
+        return Transfers(promise=policy.transfers_promise, unknown=error.problem)
+    return Transfers(promise=policy.transfers_promise, unnamed=found)
 
 
 def _looks(seen: dict[str, Seen]) -> dict[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime
 from lethe.frozen import Frozen
 from lethe.policy.controls import ControlKind
 from lethe.policy.sentences import Sentence
+from lethe.processors.transfers import UnnamedTransfer
 
 
 class Verdict(StrEnum):
@@ -141,6 +142,14 @@ class Unpublished(Frozen):
     waits_for: tuple[str, ...] = ()
 
 
+class Transfers(Frozen):
+    """Transfers that the register has and the policy does not name, and the promise they are listed under. `unknown`: why it could not be told."""
+
+    promise: str | None = None
+    unnamed: tuple[UnnamedTransfer, ...] = ()
+    unknown: str = ""
+
+
 class PromiseReport(Frozen):
     """Every sentence of the published text with what keeps it, as of one instant."""
 
@@ -157,6 +166,7 @@ class PromiseReport(Frozen):
     promises: tuple[PromiseVerdict, ...]
     sentences: tuple[Sentence, ...]
     unpublished: tuple[Unpublished, ...]
+    transfers: Transfers = Transfers()
     refers_to: tuple[str, ...]
     looks: Mapping[str, tuple[str, ...]] = {}
 

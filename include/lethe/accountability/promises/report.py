@@ -66,6 +66,7 @@ def _body(report: PromiseReport, digests: Mapping[str, str], records: Records, w
         "looks": {name: list(faults) for name, faults in report.looks.items()},
         "unbound": len(report.unbound),
         "unpublished": [u.rule for u in report.unpublished],
+        "unnamed_transfers": [f"{t.entry}: {t.country}" for t in report.transfers.unnamed],
         "ledger": {"records": report.ledger.records, "sound": not report.ledger.problem},
         "files": dict(digests),
     }

@@ -7,8 +7,9 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from lethe.accountability.processor_list.words import transfer_words
 from lethe.accountability.promises.checks import CHECKS
-from lethe.accountability.promises.model import ControlVerdict, PromiseReport, PromiseVerdict, Verdict, worst
+from lethe.accountability.promises.model import ControlVerdict, PromiseReport, PromiseVerdict, Transfers, Verdict, worst
 from lethe.policy.controls import ControlKind
 from lethe.policy.period import Period
 from lethe.policy.sentences import Sentence
@@ -67,6 +68,7 @@ def view(report: PromiseReport) -> dict[str, Any]:
             }
             for u in report.unpublished
         ],
+        "transfers": transfer_notes(report.transfers),
         "ledger": _ledger(report),
         "contradictions": list(report.ledger.contradictions),
     }
@@ -93,7 +95,15 @@ def _promise(promise: PromiseVerdict, report: PromiseReport) -> dict[str, Any]:
         "means": promise.means.replace("`", ""),
         "proof": promise.proof.replace("`", ""),
         "controls": [_control(c, report.time_zone) for c in promise.controls],
+        "notes": transfer_notes(report.transfers) if promise.id == report.transfers.promise else [],
     }
+
+
+def transfer_notes(transfers: Transfers) -> list[str]:
+    """Transfers that the policy does not name, each in a sentence; or why that could not be told."""
+    if transfers.unknown:
+        return [f"Whether data leaves the European Economic Area could not be told: {transfers.unknown}"]
+    return [f"The register has a transfer that the text does not name: {transfer_words(t)}." for t in transfers.unnamed]
 
 
 def _is_found(quote: str, report: PromiseReport) -> bool:

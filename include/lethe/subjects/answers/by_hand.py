@@ -10,10 +10,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from lethe.control.answers import Answer, AnswerKind, AnswerState, answering, update_answer
+from lethe.control.answers import ANSWER_PRINTED, ANSWERED, Answer, AnswerKind, AnswerState, answering, settle_answer, store_prepared
 from lethe.errors import RequestRefused
-from lethe.evidence.ledger import append
-from lethe.subjects.answers.sending import compose, evidence, prepare, store_prepared, stored
+from lethe.subjects.answers.sending import compose, prepare, stored
 from lethe.subjects.answers.words import answer_kind
 from lethe.subjects.requests import check_login
 from lethe.workspace import Workspace
@@ -46,8 +45,7 @@ def print_answer(
         answer = prepare(before, letter, request, chosen, number, at=at)
         _write(file, f"{letter.subject}\n\n{letter.text}")
         with workspace.control.begin() as connection:
-            store_prepared(connection, answer)
-            append(connection, "request.answer_printed", evidence(answer, by=by), run=answer.request, at=at)
+            store_prepared(connection, answer, record=ANSWER_PRINTED, at=at, by=by)
     return answer
 
 
@@ -69,9 +67,8 @@ def settle(engine: Engine, request_id: str, kind: str, *, sent: bool, by: str, a
         to = AnswerState.SENT if sent else AnswerState.PREPARED
         after = before.model_copy(update={"state": to, "sent_at": at if sent else None})
         with engine.begin() as connection:
-            update_answer(connection, after, was=before.state)
-            said = "sent" if sent else "send_again"
-            append(connection, "request.answered", evidence(after, by=by, said=said, was=before.state.value), run=after.request, at=at)
+            told = {"by": by, "said": "sent" if sent else "send_again", "was": before.state.value}
+            settle_answer(connection, after, out_of=(before.state,), record=ANSWERED, at=at, **told)
     return after
 
 

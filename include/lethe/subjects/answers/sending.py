@@ -11,10 +11,25 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from lethe import settings
-from lethe.control.answers import Answer, AnswerKind, AnswerState, answering, answers_of, insert_answer, update_answer
+from lethe.control.answers import (
+    ANSWER_DEFERRED,
+    ANSWER_IN_DOUBT,
+    ANSWER_REFUSED,
+    ANSWER_SENT,
+    Answer,
+    AnswerKind,
+    AnswerState,
+    answering,
+    answers_of,
+    evidence,
+    reference,
+    settle_answer,
+    store_prepared,
+    update_answer,
+)
 from lethe.control.requests import Language, Request, decisions_of, request_of
 from lethe.errors import AnswerInDoubt, AnswerRefused, NoAddress, RequestRefused, Unreachable
 from lethe.evidence.ledger import append
@@ -130,25 +145,6 @@ def prepare(
     return Answer.model_validate({**values, "message_id": None, "sha256": letter.sha256, "prepared_at": at})
 
 
-def store_prepared(connection: Connection, answer: Answer) -> None:
-    """Stores an answer in `prepared`, new or with a new text; the caller keeps other senders out."""
-    if not update_answer(connection, answer, was=AnswerState.PREPARED):
-        insert_answer(connection, answer)
-
-
-def evidence(answer: Answer, **more: object) -> dict[str, object]:
-    """What the ledger says of an answer: never the address, nor the part of the message id that looks like one."""
-    body: dict[str, object] = {"request": answer.request, "kind": answer.kind.value, "number": answer.number, "sha256": answer.sha256}
-    if answer.message_id:
-        body["message"] = reference(answer)
-    return body | ({"tenant": answer.tenant} if answer.tenant else {}) | more
-
-
-def reference(answer: Answer) -> str:
-    """The part of the message id before its @: the request, the kind and the number."""
-    return f"{answer.request}.{answer.kind}.{answer.number}"
-
-
 def _done(answer: Answer) -> bool:
     """Whether it was sent; False when it is to be sent now. Raises AnswerInDoubt and AnswerRefused for what only a person can settle."""
     if answer.state is AnswerState.SENDING:
@@ -179,7 +175,7 @@ def _send(
     mail = envelope(letter, sender=sender, recipient=address(to), reply_to=contact, reference=reference(answer), at=at, attached=attached)
     engine = workspace.control
     with engine.begin() as connection:
-        store_prepared(connection, answer)
+        store_prepared(connection, answer, at=at)
     sending = answer.model_copy(update={"state": AnswerState.SENDING})
 
     def announce() -> None:
@@ -191,7 +187,7 @@ def _send(
         reply = deliver(server, mail, before_text=announce)
     except Unreachable:
         with engine.begin() as connection:
-            append(connection, "request.answer_deferred", evidence(answer), run=answer.request, at=at)
+            append(connection, ANSWER_DEFERRED, evidence(answer), run=answer.request, at=at)
         raise
     return _settled(engine, answer, server, reply, at=at)
 
@@ -199,16 +195,15 @@ def _send(
 def _settled(engine: Engine, answer: Answer, server: MailServer, reply: Reply, *, at: datetime) -> Sent:
     """Stores what the server said, and its record, in one transaction."""
     to, kind = {
-        Outcome.TAKEN: (AnswerState.SENT, "request.answer_sent"),
-        Outcome.DEFERRED: (AnswerState.PREPARED, "request.answer_deferred"),
-        Outcome.REFUSED: (AnswerState.REFUSED, "request.answer_refused"),
-        Outcome.UNKNOWN: (AnswerState.SENDING, "request.answer_in_doubt"),
+        Outcome.TAKEN: (AnswerState.SENT, ANSWER_SENT),
+        Outcome.DEFERRED: (AnswerState.PREPARED, ANSWER_DEFERRED),
+        Outcome.REFUSED: (AnswerState.REFUSED, ANSWER_REFUSED),
+        Outcome.UNKNOWN: (AnswerState.SENDING, ANSWER_IN_DOUBT),
     }[reply.outcome]
     ended = answer.model_copy(update={"state": to, "sent_at": at if to is AnswerState.SENT else None})
     with engine.begin() as connection:
-        if not any(update_answer(connection, ended, was=was) for was in (AnswerState.SENDING, AnswerState.PREPARED)):
+        if not settle_answer(connection, ended, out_of=(AnswerState.SENDING, AnswerState.PREPARED), record=kind, at=at, code=reply.code):
             raise _in_doubt(answer)
-        append(connection, kind, evidence(ended, code=reply.code), run=answer.request, at=at)
     if reply.outcome is Outcome.TAKEN:
         return Sent(answer=ended, already=False)
     if reply.outcome is Outcome.UNKNOWN:

@@ -87,7 +87,16 @@ class SectionTold:
     files: list[FileTold] = field(default_factory=list)
     json: list[str] = field(default_factory=list)
     csv: list[str] = field(default_factory=list)
+    ics: list[str] = field(default_factory=list)
     schema: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """What a part holds beside its sections, for its page to link: its files of cards, from the bag's `data/`, and whether it lists the parts."""
+
+    cards: tuple[str, ...] = ()
+    parts: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,12 +25,15 @@ from lethe.reports.words import short
 from lethe.subjects.answers.dates import written_day, written_instant, written_size
 from lethe.subjects.bundle.categories import OPERATIONS, category_words, secret
 from lethe.subjects.bundle.cells import Cell, cells, shown
-from lethe.subjects.bundle.model import FIRST, About, FileTold, SectionTold
+from lethe.subjects.bundle.model import FIRST, About, Beside, FileTold, SectionTold
 from lethe.subjects.bundle.periods import retention, typeset
 from lethe.subjects.bundle.years import YearBar, year_bars
 from lethe.subjects.found import Field, Origin
 
 PAGES: Mapping[Language, str] = {Language.FR: "index.html", Language.EN: "index.en.html"}
+ALONE = Beside()
+"""No file of cards, and no list of parts."""
+
 AS_CARDS = 3
 """As many rows are shown as cards, one field a line; more are a table."""
 
@@ -116,12 +119,12 @@ class SectionShown:
         return self.told.files[:FIRST]
 
 
-def pages(about: About, told: Sequence[SectionTold]) -> Mapping[str, str]:
+def pages(about: About, told: Sequence[SectionTold], beside: Beside = ALONE) -> Mapping[str, str]:
     """The index page in French and in English, by its name in the bag's `data/`. The same input gives the same text."""
-    return {name: _page(about, told, language) for language, name in PAGES.items()}
+    return {name: _page(about, told, beside, language) for language, name in PAGES.items()}
 
 
-def _page(about: About, told: Sequence[SectionTold], language: Language) -> str:
+def _page(about: About, told: Sequence[SectionTold], beside: Beside, language: Language) -> str:
     sections = [_shown(about, each, language.value) for each in told]
     years: dict[int | None, int] = {}
     for each in told:
@@ -135,6 +138,8 @@ def _page(about: About, told: Sequence[SectionTold], language: Language) -> str:
             about=about,
             policy=about.policy,
             sections=sections,
+            beside=beside,
+            events=any(t.ics for t in told),
             rows=sum(t.rows for t in told),
             most=max((t.rows for t in told), default=0),
             files=sum(len(t.files) for t in told),

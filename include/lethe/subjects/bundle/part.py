@@ -12,7 +12,7 @@ from lethe.subjects.bundle.bag import ENTRY_COST, BagWriter, Stream
 from lethe.subjects.bundle.chunk import Chunk, Texts
 from lethe.subjects.bundle.formats.json import document
 from lethe.subjects.bundle.formats.schema import schema
-from lethe.subjects.bundle.model import FIRST, About, FileTold, Part, SectionTold
+from lethe.subjects.bundle.model import FIRST, About, Beside, FileTold, Part, SectionTold
 from lethe.subjects.bundle.page import pages
 from lethe.subjects.found import FileRef, Row, Section
 
@@ -31,8 +31,9 @@ class OpenPart:
         self._told: dict[str, SectionTold] = {}
         self._listed: list[dict[str, Any]] = []
         self._cards: list[bytes] = []
+        self._cards_paths: list[str] = []
         self._seen: set[bytes] = set()
-        self._cards_bytes = self._cards_files = 0
+        self._cards_bytes = 0
         self._later = _ENDING
 
     @property
@@ -68,7 +69,7 @@ class OpenPart:
         for kind, body in chunk.bodies().items():
             path = f"{kind}/{chunk.section.id}{f'.{number:04}' if number else ''}.{kind}"
             self._bag.add(f"data/{path}", body)
-            {"json": told.json, "csv": told.csv}.get(kind, []).append(path)
+            {"json": told.json, "csv": told.csv, "ics": told.ics}[kind].append(path)
         for card in chunk.cards:
             self._card(card)
         for path, ref in chunk.files:
@@ -81,7 +82,8 @@ class OpenPart:
             self._bag.add(f"data/{told.schema}", document(schema(told.section, told.masked)))
         self._flush_cards(last=True)
         self._bag.add("data/files.json", document(self._listed))
-        for name, page in pages(self._about, list(self._told.values())).items():
+        beside = Beside(cards=tuple(self._cards_paths), parts=last and bool(earlier))
+        for name, page in pages(self._about, list(self._told.values()), beside).items():
             self._bag.add(f"data/{name}", page.encode())
         self._bag.add("data/README.txt", files("lethe.subjects.bundle").joinpath("README.txt").read_bytes())
         rows = {section: told.rows for section, told in self._told.items()}
@@ -111,9 +113,9 @@ class OpenPart:
     def _flush_cards(self, *, last: bool) -> None:
         if not self._cards:
             return
-        self._cards_files += not last or self._cards_files > 0
-        number = f".{self._cards_files:04}" if self._cards_files else ""
-        self._bag.add(f"data/contact{number}.vcf", b"".join(self._cards))
+        number = f".{len(self._cards_paths) + 1:04}" if self._cards_paths or not last else ""
+        self._cards_paths.append(f"contact{number}.vcf")
+        self._bag.add(f"data/{self._cards_paths[-1]}", b"".join(self._cards))
         self._cards.clear()
         self._seen.clear()
         self._cards_bytes = 0

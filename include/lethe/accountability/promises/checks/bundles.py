@@ -13,12 +13,12 @@ from lethe.accountability.promises import judges
 from lethe.accountability.promises.look import Look
 from lethe.accountability.promises.model import Seen
 from lethe.accountability.promises.records import evidence_of
+from lethe.control.exports import JUDGED
 from lethe.control.tables import exports
 from lethe.subjects.locating import Finder
 from lethe.subjects.places import BUNDLES, place
 
 DAG = "subject_export"
-JUDGED = "bundle.judged"
 
 
 def ready(look: Look) -> Seen:
