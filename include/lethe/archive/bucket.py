@@ -94,7 +94,11 @@ class ArchiveBucket:
         """
         view = memoryview(data).cast("B")
         with writing(self.name, self.encryption):
-            answer, retried = self._put_whole(key, view) if len(view) <= PART else self._put_in_parts(key, view)
+            answer, retried = (
+                self._put_whole(key, data if isinstance(data, bytes) else bytes(view))
+                if len(view) <= PART
+                else self._put_in_parts(key, view)
+            )
             version = _version(answer)
             if retried:
                 self._forget_lost_answers(key, version)
@@ -211,8 +215,7 @@ class ArchiveBucket:
             for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.name):
                 yield from (row["Key"] for row in page.get("Uploads", []))
 
-    def _put_whole(self, key: str, view: memoryview) -> tuple[dict[str, Any], bool]:
-        body = bytes(view)
+    def _put_whole(self, key: str, body: bytes) -> tuple[dict[str, Any], bool]:
         answer = self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentMD5=_md5(body), **self._encrypted())
         return answer, _retried(answer)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ import pyarrow.compute as pc
 
 from lethe.errors import NotArchivable
 
-_LARGE = 1 << 20  # bytes of a table above which a second thread pays
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_binary, pa.types.is_large_binary)
 _LISTS = (pa.types.is_list, pa.types.is_large_list)
 _FIXED = (pa.types.is_primitive, pa.types.is_decimal, pa.types.is_fixed_size_binary)
@@ -28,15 +26,12 @@ _FIXED = (pa.types.is_primitive, pa.types.is_decimal, pa.types.is_fixed_size_bin
 def row_digest(table: pa.Table) -> str:
     """sha256, in hex, over a table: its columns' names and types, then each column's NULLs and values in the order of the rows.
 
-    Columns are digested on their own and then together, by two threads. Raises NotArchivable for a type that no archived column has.
+    Columns are digested on their own and then together. Raises NotArchivable for a type that no archived column has.
     """
-    with ThreadPoolExecutor(2) as pool:
-        apply = pool.map if table.nbytes > _LARGE else map
-        digests = list(apply(column_digest, table.columns))
     head = json.dumps([[f.name, _name(f.type)] for f in table.schema], ensure_ascii=False, separators=(",", ":"))
     whole = hashlib.sha256(f"{table.num_rows}\n{head}\n".encode())
-    for digest in digests:
-        whole.update(digest)
+    for column in table.columns:
+        whole.update(column_digest(column))
     return whole.hexdigest()
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, Connection, FromClause, Text, func, select, text
 
+from lethe.archive.memory import give_back_what_is_free
 from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, NamedBy
 from lethe.archive.names import fingerprint, names_of, person_lists
 from lethe.archive.write import Prepared, by_expiry, compare, over, prepare
@@ -69,6 +70,7 @@ class Archiver:
 
     def ready(self, holds: Sequence[HoldScope]) -> None:
         """Before a batch's transaction begins: this thread has a session that reads, with these holds."""
+        give_back_what_is_free()
         if getattr(self._mine, "reader", None) is None:
             with self._lock:
                 self._mine.reader = self._idle.pop() if self._idle else None
@@ -79,8 +81,7 @@ class Archiver:
         self._mine.reader.with_holds(holds)
 
     def rest(self) -> None:
-        """After a batch: another thread may have this one's session, and what its rows took in memory is given back."""
-        pa.default_memory_pool().release_unused()
+        """After a batch: another thread may have this one's session."""
         reader, self._mine.reader = getattr(self._mine, "reader", None), None
         if reader is not None:
             with self._lock:
@@ -188,4 +189,5 @@ def _by_tenant(tenants: pa.Array, kept: np.ndarray) -> dict[str, tuple[int, int]
         {"tenant": pc.fill_null(tenants, ""), "kept": pa.array(kept.astype(np.int64)), "gone": pa.array((~kept).astype(np.int64))}
     )
     summed = frame.group_by("tenant", use_threads=False).aggregate([("kept", "sum"), ("gone", "sum")])
-    return {r["tenant"]: (r["kept_sum"], r["gone_sum"]) for r in summed.to_pylist()}
+    columns = (summed[name].to_pylist() for name in ("tenant", "kept_sum", "gone_sum"))
+    return {tenant: (kept_rows, gone) for tenant, kept_rows, gone in zip(*columns, strict=True)}

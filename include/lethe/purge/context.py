@@ -61,8 +61,8 @@ class Limits:
     lanes: int = 2
     archive_window: int = 20_000
     archive_most: int = 50_000
-    archive_aim: float = 0.2
-    archive_bytes: int = 24_000_000
+    archive_aim: float = 0.3
+    archive_bytes: int = 16_000_000
     files: int = 50
 
 
