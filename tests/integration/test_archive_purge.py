@@ -82,6 +82,22 @@ def test_rows_of_one_day_of_expiry_lie_together_and_each_day_apart(world: World,
     assert max(by_day).isoformat() == "2035-11-23", "the day after the tenth anniversary of 22 November 2025"
 
 
+def test_a_batch_ends_with_a_local_day_so_that_each_day_that_fits_is_one_object(world: World, archive: Archive) -> None:
+    logs(world, rows=16_000)
+    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=2_000, archive_most=2_000))
+    objects = dict(world.sql("SELECT expires_on, count(*) FROM lethe.archive_objects GROUP BY 1"))
+    assert len(objects) == 6 and set(objects.values()) == {1}, "8,000 minutes are on six days, each with fewer rows than a batch"
+    assert world.number("SELECT sum(rows) FROM lethe.archive_objects") == 8_000
+
+
+def test_a_day_with_more_rows_than_a_batch_is_cut_where_the_batch_is_full(world: World, archive: Archive) -> None:
+    logs(world, rows=6_000)
+    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=400, archive_most=400))
+    sizes = world.sql("SELECT expires_on, array_agg(rows) FROM lethe.archive_objects GROUP BY 1")
+    assert sum(sum(rows) for _, rows in sizes) == 3_000
+    assert max(max(rows) for _, rows in sizes) <= 400 and max(len(rows) for _, rows in sizes) >= 4
+
+
 def test_a_row_whose_period_is_over_is_deleted_and_not_archived(world: World, archive: Archive) -> None:
     logs(world)
     world.sql("UPDATE app.logs SET at = at - interval '10 years' WHERE id < 100")

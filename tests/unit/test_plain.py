@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
-from lethe.stores.postgres.plain import Share, Size
+from lethe.stores.postgres.plain import Share, Size, at_the_days_end
 
 
 def test_every_piece_of_a_range_is_handed_out_once() -> None:
@@ -44,3 +46,31 @@ def test_batches_grow_and_shrink_towards_their_time() -> None:
     assert size.rows == 10_000, "never below half of what it began with"
     size.took(12, 100.0)
     assert size.rows == 10_000, "the end of a range says nothing about the others"
+
+
+def _utc(text: str) -> datetime:
+    return _local(text).replace(tzinfo=UTC)
+
+
+def _local(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "stored_in", "end"),
+    [
+        # Paris is an hour ahead in winter and two in summer.
+        (_utc("2025-01-10T12:00"), _utc("2025-01-12T05:00"), None, _utc("2025-01-11T23:00")),
+        (_utc("2025-07-10T12:00"), _utc("2025-07-12T05:00"), None, _utc("2025-07-11T22:00")),
+        (_utc("2025-07-11T22:30"), _utc("2025-07-12T05:00"), None, _utc("2025-07-12T05:00")),  # one local day: the window is full
+        (_utc("2025-07-11T22:00"), _utc("2025-07-12T05:00"), None, _utc("2025-07-12T05:00")),  # it begins at midnight
+        (_utc("2025-07-10T12:00"), _utc("2025-07-11T22:00"), None, _utc("2025-07-11T22:00")),  # it ends there
+        (_utc("2025-10-25T12:00"), _utc("2025-10-26T12:00"), None, _utc("2025-10-25T22:00")),  # the clocks change at night
+        # Midnight in Paris is six in the evening in New York.
+        (_local("2025-07-10T12:00"), _local("2025-07-12T05:00"), "America/New_York", _local("2025-07-11T18:00")),
+        (_local("2025-07-10T12:00"), _local("2025-07-12T05:00"), "Europe/Paris", _local("2025-07-12T00:00")),
+        (date(2025, 7, 10), date(2025, 7, 12), None, date(2025, 7, 12)),
+    ],
+)
+def test_a_window_that_archives_ends_with_a_local_day_where_it_can(low: Any, high: Any, stored_in: str | None, end: Any) -> None:
+    assert at_the_days_end(low, high, zone="Europe/Paris", stored_in=stored_in) == end

@@ -12,7 +12,7 @@ from functools import cache
 import pyarrow as pa
 
 _TRIM, _MMAP = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
-_LARGE = 4 << 20
+_LARGE = 2 << 20
 """Bytes above which an allocation is the system's own, and of free memory at the end of a heap above which it is given back: lower, and the
 kernel's clearing of pages costs a tenth of the time."""
 

@@ -261,19 +261,8 @@ class ClockWindows(Plain):
         if high == low:
             high = connection.scalar(select(func.min(self.clock)).where(self.clock > low, self.clock < end))
         high = end if high is None else high
-        return high if self.taking is None else self._at_the_days_end(low, high)
-
-    def _at_the_days_end(self, low: Any, high: Any) -> Any:
-        """The last local midnight before `high`, if that is after `low`: rows that are archived lie in one object a day of their clock, and
-        a window that ends amid a day makes one object more."""
         p = predicate_of(self.target.step)
-        if not isinstance(high, datetime):
-            return high
-        stored = None if high.tzinfo else ZoneInfo(p.clock.zone or p.zone)
-        local = (high.replace(tzinfo=stored) if stored else high).astimezone(ZoneInfo(p.zone))
-        midnight = datetime.combine(local, time.min, local.tzinfo)
-        edge = midnight.astimezone(stored).replace(tzinfo=None) if stored else midnight.astimezone(UTC)
-        return edge if low < edge < high else high
+        return high if self.taking is None else at_the_days_end(low, high, zone=p.zone, stored_in=p.clock.zone)
 
     def bounds(self, low: Any, high: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """A window of clock values."""
@@ -282,6 +271,20 @@ class ClockWindows(Plain):
     def left(self, connection: Connection, holds: Sequence[HoldScope]) -> bool:
         """Is a row due now?"""
         return self._is_due(connection, holds)
+
+
+def at_the_days_end(low: Any, high: Any, *, zone: str, stored_in: str | None) -> Any:
+    """Where a window from `low` ends that archives: the last midnight of `zone` before `high`, if that is after `low`, else `high`.
+
+    Rows that are archived lie in one object a day of their clock, and a window that ends amid a day makes one object more. Instants are aware,
+    or local times of `stored_in`; days are whole already.
+    """
+    if not isinstance(high, datetime):
+        return high
+    local = (high if high.tzinfo else high.replace(tzinfo=ZoneInfo(stored_in or zone))).astimezone(ZoneInfo(zone))
+    midnight = datetime.combine(local, time.min, local.tzinfo)
+    edge = midnight.astimezone(UTC) if high.tzinfo else midnight.astimezone(ZoneInfo(stored_in or zone)).replace(tzinfo=None)
+    return edge if low < edge < high else high
 
 
 def _iso(value: Any) -> str:
