@@ -249,6 +249,15 @@ def test_a_dictionary_is_made_of_what_repeats_only() -> None:
     assert coded == {"few"}
 
 
+def test_whole_numbers_are_written_as_differences_however_far_apart_they_are() -> None:
+    edges = [-(2**63), END, 0, END, -(2**63), None, 1]
+    table = pa.table({"n": pa.array(edges * 300 + list(range(5_000)), pa.int64())})
+    data = to_parquet(table, {})
+    group = pq.ParquetFile(pa.BufferReader(data)).metadata.row_group(0)
+    assert "DELTA_BINARY_PACKED" in group.column(0).encodings
+    assert from_parquet(data).equals(table) and difference(data, table) is None
+
+
 @pytest.mark.parametrize("threads", [False, True])
 def test_a_damaged_or_cut_file_is_never_read_as_rows(threads: bool) -> None:
     data = bytes(to_parquet(pa.table({"n": np.arange(20_000), "t": [f"value {n}" for n in range(20_000)]}), {}))
