@@ -2,5 +2,4 @@
 
 import os
 
-POOL = os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-"""The pool that pyarrow's C++ takes for the process's life when it is first imported (`archive/memory.py` says why this one)."""
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # before pyarrow, which asks once: see archive/memory.py

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -311,7 +312,7 @@ def test_a_bit_flipped_on_the_way_up_is_refused_by_the_store(store: ArchiveStore
 
 
 def test_a_bit_flipped_on_the_way_down_is_found_by_its_sha256(store: ArchiveStore) -> None:
-    data = to_parquet(pa.table({"id": range(5000)}), {})
+    data = to_parquet(pa.table({"id": np.random.default_rng(1).integers(2**62, size=5000)}), {})  # its pages are most of it
     put = store.archive().put(KEY, data)
     with flipping_wire(store.gateway.endpoint, down=True) as wire:
         damaged = store.archive(endpoint=wire.endpoint).get(KEY, put.version)

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from lethe.archive.model import PERSONS
-from lethe.catalog.model import Table
-from lethe.subjects.archived_rows import _into, _masked, _Mine, _secrets
+from lethe.catalog.model import Store, Table
+from lethe.errors import Uncountable
+from lethe.subjects.archived_rows import _into, _leads_by_others, _masked, _Mine, _secrets
 from lethe.subjects.found import Located
 from lethe.verify.archived_person import Sought
 
@@ -75,3 +76,52 @@ def test_a_row_is_the_person_s(case: str) -> None:
     )
     counted = [row["id"] for row in ROWS.to_pylist() if sought.has(row[PERSONS], (row[c] for c in columns if c in row))]
     assert counted == ids
+
+
+@pytest.mark.parametrize(
+    ("names", "ids"),
+    [
+        ({"hanging": "d"}, [6]),  # nobody else has the address
+        ({"hanging": "cd", "persons": "d", "left": "c"}, [6]),  # its own name says that it is theirs, another's that it is not
+        ({"hanging": "d", "left": "c"}, None),
+    ],
+)
+def test_whose_an_archived_row_is_that_hangs_by_way_of_others_is_not_guessed(names: dict[str, str], ids: list[int] | None) -> None:
+    """A living row on the way may lead to somebody with the same address who is not meant: the archive does not name them."""
+    found = {k: frozenset(n * 32 for n in names.get(k, "")) for k in ("persons", "hanging", "left")}
+    gathered: list[Any] = []
+    give = _into(gathered, _Mine(**found, located=JEANNE), (), untold=True)([])
+    if ids is None:
+        with pytest.raises(Uncountable, match="hang on an address"):
+            give(cast(Any, None), ROWS)
+    else:
+        give(cast(Any, None), ROWS)
+        assert [row["id"] for _, rows in gathered for row in rows.to_pylist()] == ids
+
+
+def test_ways_by_rows_that_lead_to_persons_are_told_from_those_that_do_not() -> None:
+    def of(**tables: Any) -> Store:
+        entries = {n: {"table": n, "role": "controller", "category": "x", "purposes": [], "key": ["id"], **t} for n, t in tables.items()}
+        return Store.model_validate(
+            {
+                "id": "s",
+                "kind": "postgresql",
+                "connection": "c",
+                "start_of_service": "2020-01-01T00:00:00Z",
+                "tables": entries,
+                "identities": ["users"],
+            }
+        )
+
+    one = {"columns": {"id": {"category": "system.operations"}}}
+    mail = {"columns": {"id": {"category": "system.operations"}, "email": {"category": "user.contact.email"}}}
+    up = {"columns": ["id"]}
+    store = of(
+        users=one | {"persons": [[]]},
+        signups=mail,
+        events=one | {"persons": [["signup"], ["user"]], "relations": {"signup": up | {"to": "signups"}, "user": up | {"to": "users"}}},
+        clicks=one | {"persons": [["event", "signup"]], "relations": {"event": up | {"to": "events"}}},
+        prefs=one | {"persons": [["signup"]], "relations": {"signup": up | {"to": "signups"}}},
+        notes=one | {"persons": [["event", "user"]], "relations": {"event": up | {"to": "events"}}},
+    )
+    assert [n for n in store.tables if _leads_by_others(store, n)] == ["clicks"]

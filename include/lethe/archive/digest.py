@@ -2,7 +2,8 @@
 
 Two tables have the same digest when their columns have the same names and types and their rows the same values in the same order.
 Chunks, offsets, dictionaries, spare buffer space and what lies under a NULL do not count. Values are compared by their bits: a NaN
-equals itself, and 0.0 differs from -0.0. It is taken of what was read from the source and again of what the object store gives back.
+equals itself, and 0.0 differs from -0.0. A manifest has the one of its rows, so that whoever reads an object can tell that they are all there,
+whatever wrote the file they now lie in. What is read back before a deletion is compared column by column (`parquet.difference`).
 """
 
 from __future__ import annotations

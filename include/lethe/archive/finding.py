@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Connection, and_, false, or_, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, and_, any_, false, literal, or_, select
 
 from lethe.archive.manifests import Known, of_ids
 from lethe.archive.model import CLOCK, PERSONS, TENANT, Manifest, NamedBy, State
@@ -127,7 +127,10 @@ def find(connection: Connection, names: Collection[str], *, states: Sequence[Sta
     asked = [bytes.fromhex(short_name(n)) for n in names]
     query = (
         select(objects.c.id)
-        .where(objects.c.id.in_(select(subjects.c.object).where(subjects.c.digest.in_(asked))), objects.c.state.in_(list(states)))
+        .where(
+            objects.c.id.in_(select(subjects.c.object).where(subjects.c.digest == any_(literal(asked, ARRAY(LargeBinary))))),
+            objects.c.state.in_(list(states)),
+        )
         .order_by(objects.c.announced_at, objects.c.id)
     )
     return of_ids(connection, connection.scalars(query).all())

@@ -21,7 +21,8 @@ kernel's clearing of pages costs a tenth of the time."""
 def give_back_what_is_free() -> None:
     """From now on, in this process: once is enough. Where the C library is not glibc only Arrow's pool changes.
 
-    What Arrow's C++ allocates by itself follows `lethe.POOL` where that came before pyarrow, else stays in its own pool.
+    What Arrow's C++ allocates by itself follows ARROW_DEFAULT_MEMORY_POOL (`lethe/__init__.py`) where that came before pyarrow, else stays in its
+    own pool.
     """
     pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -20,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 
 from lethe.control.requests import request_of
 from lethe.control.tables import request_answers
-from lethe.errors import Unreachable
+from lethe.errors import RequestRefused, Unreachable
 from lethe.evidence.ledger import append
 from lethe.frozen import Frozen
 
@@ -116,11 +116,12 @@ def store_prepared(connection: Connection, answer: Answer, *, record: str = ANSW
     What is stored already with this text has its record of ANSWER_PREPARED already.
     """
     before = next((a for a in answers_of(connection, answer.request) if (a.kind, a.number) == (answer.kind, answer.number)), None)
+    anew = before is None or record != ANSWER_PREPARED or (before.sha256, before.message_id) != (answer.sha256, answer.message_id)
     if before is None:
         insert_answer(connection, answer)
-    else:
-        update_answer(connection, answer, was=AnswerState.PREPARED)
-    if before is None or record != ANSWER_PREPARED or (before.sha256, before.message_id) != (answer.sha256, answer.message_id):
+    elif not update_answer(connection, answer, was=AnswerState.PREPARED) and anew:
+        raise RequestRefused("Somebody else is sending this answer.", fix=f"`lethe request show {answer.request}` shows what became of it.")
+    if anew:
         append(connection, record, evidence(answer, **more), run=answer.request, at=at)
 
 

@@ -26,6 +26,8 @@ from lethe.purge.faults import point
 from lethe.purge.sources import durably
 
 log = logging.getLogger(__name__)
+_WAITING = 4
+"""Batches whose sealing may wait while lanes go on."""
 
 
 class ArchiveBooks:
@@ -106,7 +108,8 @@ class ArchiveBooks:
 
     def seal(self) -> None:
         """Has what this thread's batch archived sealed, and goes on. What cannot be sealed now is sealed at the end of the group
-        (`seal_left`). Raises what ended the sealing of an earlier batch, where that is no operator's error."""
+        (`seal_left`). Where too many batches wait for it, the lane waits too: an object without its lock is to be the exception. Raises what
+        ended the sealing of an earlier batch, where that is no operator's error."""
         ids = tuple(self._pending)
         self._pending.clear()
         with self._lock:
@@ -114,10 +117,11 @@ class ArchiveBooks:
             self._sealing = [s for s in self._sealing if s not in done]
             if ids:
                 self._sealing.append(self._sealer.submit(self._seal_of, ids))
-        for each in done:
+            behind = self._sealing[:-_WAITING]
+        for each in [*done, *behind]:
             each.result()
 
-    def _sealed(self) -> None:
+    def sealed(self) -> None:
         """Waits until nothing is being sealed. Raises as `seal`."""
         with self._lock:
             found, self._sealing = self._sealing, []
@@ -167,7 +171,7 @@ class ArchiveBooks:
     def recover(self, steps: Collection[str]) -> None:
         """When no batch of these steps runs, of whatever plan, and recovery has closed their intents: objects of committed batches are
         confirmed and sealed, all others dropped. Objects of a batch in doubt are left alone."""
-        self._sealed()
+        self.sealed()
         with self.ctx.control.connect() as book:
             open_ = manifests.in_states(book, ["announced", "stored"], steps=steps)
         try:

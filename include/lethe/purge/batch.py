@@ -6,7 +6,7 @@
 3. in `lethe_db`: write and commit the intent, with the source's transaction and session, and the objects it archived;
 4. in the source: COMMIT;
 5. in `lethe_db`: close the intent, and let new holds in;
-6. in the archive: seal the objects.
+6. in the archive: have the objects sealed, beside the lanes.
 
 A lock conflict or a lost connection rolls back and tries again, after recovery has said what became of the last try. Nothing else
 is tried again, least of all a wrong count.

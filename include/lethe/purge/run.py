@@ -108,6 +108,7 @@ def _orphaned(runner: Runner) -> list[str]:
 
 def _settle_archive(runner: Runner, steps: Sequence[str]) -> None:
     """Under the lease, which nobody can take over until it is done: an object that another process has just announced is not ours to drop."""
+    runner.archiver.books.sealed()  # before anybody is kept out
     with runner.ctx.control.connect() as gate, gate.begin():
         confirm(gate, runner.lease)
         gate.execute(PATIENT)

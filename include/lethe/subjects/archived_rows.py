@@ -15,8 +15,9 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.finding import rows_naming
 from lethe.archive.model import ArchivedColumn, Manifest
 from lethe.archive.reading import Giver, ReadingReason, Wanted, read
-from lethe.catalog.model import EMAIL, Table
+from lethe.catalog.model import EMAIL, Store, Table
 from lethe.errors import Uncountable
+from lethe.plan.order import visited
 from lethe.policy.model import Role
 from lethe.stores.postgres.person import SECRET
 from lethe.subjects.archived_values import as_json
@@ -49,8 +50,8 @@ def archived_sections(workspace: Workspace, located: Located, *, at: datetime) -
     engine = workspace.engine(settings.ARCHIVIST)
     bucket = ArchiveBucket.of(workspace.connections(settings.ARCHIVE_READER))
     for dataset in sorted({*named, *addressed}):
-        entry = workspace.catalog.datasets().get(dataset, (None, None))[1]
-        if not isinstance(entry, Table):
+        store, entry = workspace.catalog.datasets().get(dataset, (None, None))
+        if store is None or not isinstance(entry, Table):
             raise Uncountable(
                 f"The archive has rows of dataset {dataset}, which is not in the catalog: whom they are about cannot be told.",
                 fix="Keep the dataset in the catalog until its archived rows have expired.",
@@ -60,7 +61,14 @@ def archived_sections(workspace: Workspace, located: Located, *, at: datetime) -
         gathered: list[tuple[Manifest, pa.Table]] = []
         columns = addressed.get(dataset, ())
         wanted = Wanted(dataset=dataset, persons=None if columns else mine.persons | mine.hanging)
-        read(engine, bucket, wanted, reason=ReadingReason.ACCESS_REQUEST.value, giver=_into(gathered, mine, columns), at=at)
+        read(
+            engine,
+            bucket,
+            wanted,
+            reason=ReadingReason.ACCESS_REQUEST.value,
+            giver=_into(gathered, mine, columns, untold=_leads_by_others(store, dataset)),
+            at=at,
+        )
         if gathered:
             yield _section(dataset, entry, [m for m, _ in gathered]), _rows(entry, gathered, located)
 
@@ -74,9 +82,18 @@ class _Mine:
     left: frozenset[str]
     located: Located
 
-    def of(self, table: pa.Table, columns: Sequence[str]) -> Any:
-        """For each row, is it theirs? By an address, their own or that of what they hang on, only where it names nobody who is not meant."""
+    def of(self, table: pa.Table, columns: Sequence[str], *, untold: bool) -> Any:
+        """For each row, is it theirs? By an address, their own or that of what they hang on, only where it names nobody who is not meant.
+
+        `untold`: the rows on their way may lead to persons, whom the archive does not name. Raises Uncountable where that decides.
+        """
         found = rows_naming(table, persons=self.hanging)
+        if untold and self.left and (found & ~rows_naming(table, persons=self.persons | self.left)).any():
+            raise Uncountable(
+                "Archived rows hang on an address that somebody who is not meant has too, by way of rows that may be theirs: whose they are cannot"
+                " be told.",
+                fix="Answer for these rows by hand, or open one request for all who have the address.",
+            )
         for column in (c for c in columns if c in table.column_names):
             given = pc.unique(table[column]).to_pylist()
             told = [a for a in given if is_address_of(self.located.emails, a, fold_local=self.located.fold_local)]
@@ -84,11 +101,18 @@ class _Mine:
         return rows_naming(table, persons=self.persons) | (found & ~rows_naming(table, persons=self.left))
 
 
-def _into(gathered: list[tuple[Manifest, pa.Table]], mine: _Mine, columns: Sequence[str]) -> Giver:
+def _leads_by_others(store: Store, dataset: str) -> bool:
+    """Does a way to a row that is found by its address alone go by rows that lead to persons themselves?"""
+    entry = store.tables[dataset]
+    ways = (visited(store, dataset, path) for path in entry.persons)
+    return any(store.tables[at].persons for way in ways if way and way[-1] not in store.identities for at in way[:-1])
+
+
+def _into(gathered: list[tuple[Manifest, pa.Table]], mine: _Mine, columns: Sequence[str], *, untold: bool = False) -> Giver:
     """Gathers of each object the rows that are the person's."""
 
     def give(manifest: Manifest, table: pa.Table) -> None:
-        found = mine.of(table, columns)
+        found = mine.of(table, columns, untold=untold)
         if found.any():
             gathered.append((manifest, table.filter(pa.array(found))))
 

@@ -18,7 +18,10 @@ from adbc_driver_manager._reader import AdbcRecordBatchReader  # pyarrow's own r
 
 
 class AdbcSession:
-    """A session that commits each statement by itself, unless told `begin`. Not for two threads at once. Raises ADBC's errors."""
+    """A session that commits each statement by itself, unless told `begin`. Not for two threads at once. Raises ADBC's errors.
+
+    A signal waits until the statement ends, by itself or by `statement_timeout`.
+    """
 
     def __init__(self, conninfo: str) -> None:
         """Connects. `conninfo` as libpq takes it."""

@@ -68,7 +68,8 @@ def settle(engine: Engine, request_id: str, kind: str, *, sent: bool, by: str, a
         after = before.model_copy(update={"state": to, "sent_at": at if sent else None})
         with engine.begin() as connection:
             told = {"by": by, "said": "sent" if sent else "send_again", "was": before.state.value}
-            settle_answer(connection, after, out_of=(before.state,), record=ANSWERED, at=at, **told)
+            if not settle_answer(connection, after, out_of=(before.state,), record=ANSWERED, at=at, **told):
+                raise RequestRefused("Somebody else settled this answer meanwhile.", fix=f"`lethe request show {request_id}` shows how.")
     return after
 
 
