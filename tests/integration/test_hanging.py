@@ -33,6 +33,8 @@ CREATE TABLE letters (id bigint PRIMARY KEY, sender text, recipient text);
 CREATE TABLE scans (letter_id bigint, page int, body text, PRIMARY KEY (letter_id, page));
 CREATE TABLE guests (id bigint PRIMARY KEY, tenant_id bigint, email text);
 CREATE TABLE orders (id bigint PRIMARY KEY, guest_id bigint, tenant_id bigint, item text);
+CREATE TABLE consents (id bigint PRIMARY KEY, user_id bigint, email text);
+CREATE TABLE visits (id bigint PRIMARY KEY, consent_id bigint, page text);
 CREATE INDEX ON signups (lower(btrim(normalize(email, NFC))));
 CREATE INDEX ON prefs (signup_id);
 INSERT INTO tenants VALUES (1), (2);
@@ -47,6 +49,8 @@ INSERT INTO letters VALUES (1, 'jeanne@example.org', 'paul@example.org'), (2, 'p
 INSERT INTO scans VALUES (1, 1, 'one'), (1, 2, 'two'), (2, 1, 'three'), (3, 1, 'four');
 INSERT INTO guests VALUES (1, 1, 'jeanne@example.org'), (2, 2, 'jeanne@example.org'), (3, 2, 'paul@example.org');
 INSERT INTO orders VALUES (1, 1, 1, 'a'), (2, 1, 1, 'b'), (3, 2, 2, 'c'), (4, 3, 2, 'd');
+INSERT INTO consents VALUES (20, NULL, 'jeanne@example.org'), (21, 1, NULL), (22, NULL, 'paul@example.org'), (23, 2, 'paul@example.org'), (24, NULL, NULL);
+INSERT INTO visits VALUES (1, 20, '/a'), (2, 21, '/b'), (3, 22, '/c'), (4, 23, '/d'), (5, 24, '/e'), (6, NULL, '/f');
 ANALYZE;
 """
 WHO = {"tenant": to("tenants", "tenant_id")}
@@ -66,6 +70,13 @@ TABLES: dict[str, dict[str, Any]] = {
         "scans", ["letter_id", "page"], {"letter_id": OPS, "page": OPS, "body": "user.content.private"}, persons=[["letter"]],
         relations={"letter": to("letters", "letter_id")},
     ),
+    "consents": table(
+        "consents", ["id"], {"id": OPS, "user_id": ID, "email": EMAIL}, persons=[["user"]], relations={"user": to("users", "user_id")},
+    ),
+    "visits": table(
+        "visits", ["id"], {"id": OPS, "consent_id": ID, "page": "user.behavior"}, persons=[["consent", "user"], ["consent"]],
+        relations={"consent": to("consents", "consent_id")},
+    ),
     "guests": table("guests", ["id"], {"id": ID, "tenant_id": OPS, "email": EMAIL}, role="processor", tenant=["tenant"], relations=WHO),
     "orders": table(
         "orders", ["id"], {"id": OPS, "guest_id": ID, "tenant_id": OPS, "item": "user.behavior"}, role="processor", tenant=["tenant"], persons=[["guest"]],
@@ -74,7 +85,7 @@ TABLES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 HERS: dict[str, list[Any]] = {
     "users": [1], "signups": [10, 11], "prefs": [110, 111], "events": [1, 3, 6], "clicks": [1, 3], "batches": [1, 2], "letters": [1, 3],
-    "scans": [(1, 1), (1, 2), (3, 1)],
+    "scans": [(1, 1), (1, 2), (3, 1)], "consents": [20, 21], "visits": [1, 2],
 }  # fmt: skip
 
 
@@ -127,7 +138,7 @@ def test_what_hangs_on_a_row_that_is_found_by_its_address_is_found_at_any_depth_
 
 
 def test_an_account_alone_searches_by_no_address(house: House) -> None:
-    assert keys(house, account("users:1")) == {"users": [1], "events": [6]}
+    assert keys(house, account("users:1")) == {"users": [1], "events": [6], "consents": [21], "visits": [2]}
 
 
 def test_a_row_that_leads_to_others_too_is_marked_as_shared(house: House) -> None:
@@ -151,11 +162,15 @@ def test_what_hangs_there_and_leads_to_a_twin_who_is_not_meant_is_left_out(house
         "INSERT INTO app.batches VALUES (5, 'the twin''s')",
         "INSERT INTO app.events VALUES (7, 10, 3, 5, 'asked'), (8, 10, 1, 2, 'asked')",
         "INSERT INTO app.clicks VALUES (7, 7, '/g'), (8, 8, '/h')",
+        "INSERT INTO app.consents VALUES (25, 3, 'jeanne@example.org')",
+        "INSERT INTO app.visits VALUES (7, 25, '/g')",
     )
     mine = keys(house, email(JEANNE), account("users:1"))
     assert (mine["users"], mine["events"], mine["clicks"], mine["batches"]) == ([1], [1, 3, 6, 8], [1, 3, 8], [1, 2])
+    assert (mine["consents"], mine["visits"]) == ([20, 21], [1, 2])
     twin = keys(house, email(JEANNE), account("users:3"))
     assert (twin["users"], twin["events"], twin["clicks"], twin["batches"]) == ([3], [1, 3, 7], [1, 3, 7], [1, 5])
+    assert (twin["consents"], twin["visits"]) == ([20, 25], [1, 7])
 
 
 @pytest.mark.parametrize("dataset", sorted(HERS))
@@ -193,12 +208,14 @@ def test_nobody_stands_in_a_statement(house: House) -> None:
     whole = " ".join(
         [asked.small, asked.small_one, asked.counts, *asked.streams.values(), *asked.forwards.values(), *asked.hanging.values()]
     )
-    assert "jeanne" not in whole.lower() and set(asked.hanging) == {"signups", "letters"}
+    assert "jeanne" not in whole.lower() and set(asked.hanging) == {"consents", "letters", "signups"}
 
 
 def test_the_rows_that_others_hang_on_are_known_by_their_keys_for_the_archive(house: House) -> None:
     located = house.finder.locate([email(JEANNE)])
-    assert [(p.dataset, p.key) for p in located.hanging] == [("letters", "1"), ("letters", "3"), ("signups", "10"), ("signups", "11")]
+    assert [(p.dataset, p.key) for p in located.hanging] == [
+        ("consents", "20"), ("letters", "1"), ("letters", "3"), ("signups", "10"), ("signups", "11"),
+    ]  # fmt: skip
     assert set(located.named) == {*located.persons, *located.hanging} and house.finder.locate([account("users:1")]).hanging == ()
 
 

@@ -122,6 +122,9 @@ def test_ways_by_rows_that_lead_to_persons_are_told_from_those_that_do_not() -> 
         events=one | {"persons": [["signup"], ["user"]], "relations": {"signup": up | {"to": "signups"}, "user": up | {"to": "users"}}},
         clicks=one | {"persons": [["event", "signup"]], "relations": {"event": up | {"to": "events"}}},
         prefs=one | {"persons": [["signup"]], "relations": {"signup": up | {"to": "signups"}}},
+        consents=mail | {"persons": [["user"]], "relations": {"user": up | {"to": "users"}}},
+        visits=one | {"persons": [["consent"]], "relations": {"consent": up | {"to": "consents"}}},
+        audience=one | {"persons": [["consent", "user"], ["consent"]], "relations": {"consent": up | {"to": "consents"}}},
         notes=one | {"persons": [["event", "user"]], "relations": {"event": up | {"to": "events"}}},
     )
-    assert [n for n in store.tables if _leads_by_others(store, n)] == ["clicks"]
+    assert [n for n in store.tables if _leads_by_others(store, n)] == ["clicks", "visits"]

@@ -112,7 +112,7 @@ def _table(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
             yield _finding(
                 "path leads nowhere",
                 f"{name} persons",
-                f"The path ends at `{end}`, whose rows are no persons, and are not found by an address alone.",
+                f"The path ends at `{end}`, whose rows are no persons, and have no address.",
                 "List it under `identities`, or follow its own way to persons.",
             )
     yield from _hanging(store, name, table)
@@ -140,7 +140,7 @@ def _hanging(store: Store, name: str, table: Table) -> Iterator[CheckFinding]:
     if table.persons or table.addresses or table.partition_of is not None or not any(c.personal for c in table.columns.values()):
         return
     for relation_id, relation in table.relations.items():
-        if relation.to in store.tables and store.by_address(relation.to):
+        if relation.to in store.tables and store.by_address(relation.to) and not store.tables[relation.to].persons:
             yield _finding(
                 "rows not found",
                 name,

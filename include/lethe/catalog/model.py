@@ -229,10 +229,11 @@ class Store(Frozen):
     )
 
     def by_address(self, dataset: str) -> tuple[str, ...]:
-        """The address columns of a dataset whose rows are found by these alone, for they are no persons and lead to none. Empty for any
-        other. A path to persons may end there: what hangs on such a row is the person's, too."""
+        """The address columns of a dataset whose rows are no persons, and are found by these. Empty for any other. A path to persons may end
+        there: what hangs on such a row is the person's, too, unless the row leads to somebody else with that address. Empty for tenants: what
+        hangs on a company is not its contact's."""
         table = self.tables[dataset]
-        return () if table.persons or dataset in self.identities else table.addresses
+        return () if () in table.persons or dataset in {*self.identities, self.tenants} else table.addresses
 
 
 class Catalog(Frozen):

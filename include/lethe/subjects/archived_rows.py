@@ -17,9 +17,10 @@ from lethe.archive.model import ArchivedColumn, Manifest
 from lethe.archive.reading import Giver, ReadingReason, Wanted, read
 from lethe.catalog.model import EMAIL, Store, Table
 from lethe.errors import Uncountable
-from lethe.plan.order import visited
 from lethe.policy.model import Role
 from lethe.stores.postgres.person import SECRET
+from lethe.stores.postgres.person_addresses import ways_to_persons
+from lethe.stores.postgres.person_keys import end_of
 from lethe.subjects.archived_values import as_json
 from lethe.subjects.found import Field, Located, Origin, Row, Section
 from lethe.subjects.identifiers import is_address_of
@@ -102,10 +103,10 @@ class _Mine:
 
 
 def _leads_by_others(store: Store, dataset: str) -> bool:
-    """Does a way to a row that is found by its address alone go by rows that lead to persons themselves?"""
-    entry = store.tables[dataset]
-    ways = (visited(store, dataset, path) for path in entry.persons)
-    return any(store.tables[at].persons for way in ways if way and way[-1] not in store.identities for at in way[:-1])
+    """Does a way to a row that is found by its address go by rows, or end at one, whose persons are not those of the row itself?"""
+    own = store.tables[dataset].persons
+    hanging = (path for path in own if end_of(store, dataset, path) not in store.identities)
+    return any(way not in own for path in hanging for way in ways_to_persons(store, dataset, path))
 
 
 def _into(gathered: list[tuple[Manifest, pa.Table]], mine: _Mine, columns: Sequence[str], *, untold: bool = False) -> Giver:

@@ -158,12 +158,12 @@ def _branch(
 
 def _by_address(store: Store, dataset: str, types: Types, path: Sequence[str], column: str, prefix: str, *, by_case: bool) -> str:
     """The keys of the rows that have an address that was told, or lead to one along a path; but those that lead to somebody with the same
-    address who is not meant, themselves or by a row on the path."""
+    address who is not meant, themselves or by a row on the path or at its end."""
     table = table_of(store, dataset)
     keys = ", ".join(f"r.{name(c)}" for c in table.key)
     chain = Chain(store, dataset, path, root="r", prefix=prefix)
     found = [f"SELECT {keys}{chain_from(table, chain)} WHERE {_is_told(chain.last, column, by_case=by_case)}"]
-    for n in range(max(len(path), 1)):
+    for n in range(len(path) + 1):
         here = Chain(store, dataset, path[:n], root="r", prefix=prefix).table
         for m, way in enumerate(here.persons):
             left = _branch(store, dataset, (*path[:n], *way), types, set(store.identities), f"x{n}_{m}_", LEFT)
@@ -187,12 +187,12 @@ def _address_columns(table: Table) -> list[str]:
 
 
 def _nobody_s(store: Store, dataset: str, path: Sequence[str]) -> list[str]:
-    """The address columns at the end of a path, where the rows there are no persons and lead to none. UnknownName when there is no such
-    column: whom the path leads to could not be told."""
+    """The address columns at the end of a path, where the rows there are no persons. UnknownName when there is no such column: whom the path
+    leads to could not be told."""
     chain = Chain(store, dataset, path, root="r", prefix="e")
     if chain.dataset in store.identities:
         return []
-    columns = [] if chain.table.persons else _address_columns(chain.table)
+    columns = [] if () in chain.table.persons or chain.dataset == store.tenants else _address_columns(chain.table)
     if not columns:
         raise UnknownName(
             f"A path of `persons` of {dataset} ends at {chain.dataset}, where nobody can be told.", fix="Correct the path in the catalog."

@@ -215,7 +215,7 @@ def _split(store: Store, dataset: str) -> tuple[list[Path], list[tuple[Path, str
         addresses = store.by_address(end)
         if end not in store.identities and not addresses:
             raise UnknownName(
-                f"A path of `persons` of {dataset} ends at {end}, whose rows are no persons and are not found by an address alone.",
+                f"A path of `persons` of {dataset} ends at {end}, whose rows are no persons and have no address.",
                 fix="`lethe check` shows it; correct the path in the catalog.",
             )
         if end in store.identities:

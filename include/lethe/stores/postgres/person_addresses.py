@@ -89,7 +89,7 @@ def ends_statement(store: Store, dataset: str, *, fold_local: bool) -> Select[An
 def _but_left(store: Store, live: LiveSchema, dataset: str, row: FromClause, path: Path, found: ColumnElement[bool]) -> ColumnElement[bool]:
     """`found`, and neither the row nor one that its path goes through leads to somebody with the same address who is not meant."""
     others: list[ColumnElement[bool]] = []
-    for number, way in enumerate(_ways_to_persons(store, dataset, path)):
+    for number, way in enumerate(ways_to_persons(store, dataset, path)):
         end = end_of(store, dataset, way)
         aliases, conditions, holder, columns = reached(store, dataset, row, way, f"l{number}_")
         left = is_told(store, live, end, holder, columns, name=left_param(end))
@@ -99,9 +99,9 @@ def _but_left(store: Store, live: LiveSchema, dataset: str, row: FromClause, pat
     return and_(found, ~or_(false(), *others)) if others else found
 
 
-def _ways_to_persons(store: Store, dataset: str, path: Path) -> tuple[Path, ...]:
-    """From the row to persons: by its own ways, and by those of each row on its path."""
-    here = (dataset, *visited(store, dataset, path)[:-1])
+def ways_to_persons(store: Store, dataset: str, path: Path) -> tuple[Path, ...]:
+    """From the row to persons: by its own ways, by those of each row on its path, and by those of the row at its end."""
+    here = (dataset, *visited(store, dataset, path))
     ways = (
         (*path[:n], *way) for n, at in enumerate(here) for way in store.tables[at].persons if end_of(store, at, way) in store.identities
     )
