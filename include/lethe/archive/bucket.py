@@ -94,11 +94,7 @@ class ArchiveBucket:
         """
         view = memoryview(data).cast("B")
         with writing(self.name, self.encryption):
-            answer, retried = (
-                self._put_whole(key, data if isinstance(data, bytes) else bytes(view))
-                if len(view) <= PART
-                else self._put_in_parts(key, view)
-            )
+            answer, retried = self._put_whole(key, bytes(data)) if len(view) <= PART else self._put_in_parts(key, view)
             version = _version(answer)
             if retried:
                 self._forget_lost_answers(key, version)

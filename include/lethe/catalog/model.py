@@ -142,7 +142,7 @@ class Table(Frozen):
     persons: tuple[Path, ...] = Field(
         default=(),
         description="How a row leads to persons; an empty path when the row is one. A path ends at a dataset of `identities`, or at one whose rows "
-        "are found by their address alone: it has a column of category `user.contact.email` and no `persons`.",
+        "are no persons and have a column of category `user.contact.email`, other than tenants: what hangs on such a row is found by its address.",
     )
     columns: dict[Identifier, Column]
     files: Files | None = None

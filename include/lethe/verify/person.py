@@ -80,7 +80,7 @@ def rows_of(
     """A query of one row, `rows` and `total`, over the rows of a dataset that lead to somebody told of; None when none can.
 
     `persons`: the identity datasets that somebody is told of. `by_address`: rows whose own address is one of those told count too, but in an
-    identity dataset, whose rows are persons; and rows that lead to one with such an address that leads to nobody itself. `by_case`: the case
+    identity dataset, whose rows are persons; and rows that lead to one with such an address that is no person. `by_case`: the case
     of what stands before the @ matters. `tenant`: only rows of that tenant.
     """
     table = table_of(store, dataset)

@@ -281,9 +281,10 @@ def at_the_days_end(low: Any, high: Any, *, zone: str, stored_in: str | None) ->
     """
     if not isinstance(high, datetime):
         return high
-    local = (high if high.tzinfo else high.replace(tzinfo=ZoneInfo(stored_in or zone))).astimezone(ZoneInfo(zone))
-    midnight = datetime.combine(local, time.min, local.tzinfo)
-    edge = midnight.astimezone(UTC) if high.tzinfo else midnight.astimezone(ZoneInfo(stored_in or zone)).replace(tzinfo=None)
+    held_in = UTC if high.tzinfo else ZoneInfo(stored_in or zone)
+    local = (high if high.tzinfo else high.replace(tzinfo=held_in)).astimezone(ZoneInfo(zone))
+    midnight = datetime.combine(local, time.min, local.tzinfo).astimezone(held_in)
+    edge = midnight if high.tzinfo else midnight.replace(tzinfo=None)
     return edge if low < edge < high else high
 
 
