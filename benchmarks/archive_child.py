@@ -28,7 +28,7 @@ from benchmarks.memory import peak
 from benchmarks.stores import DIGEST_KEY, LOGS, catalog_of, connection_of
 from lethe.archive import manifests, write
 from lethe.archive.bucket import ArchiveBucket
-from lethe.archive.memory import give_back_what_is_free
+from lethe.archive.memory import keep_for_the_next_batch
 from lethe.archive.model import CLOCK, KEY64
 from lethe.archive.parquet import to_parquet
 from lethe.catalog.model import Catalog
@@ -177,7 +177,7 @@ def _lane(target: Target, sources: Sources, taken: Callable[[], tuple[datetime, 
     reader = ArrowReader(sources.connection("purge"), "bench:reader", lock_timeout=1_000, statement_timeout=60_000)
 
     def read(low: datetime, high: datetime) -> tuple[int, int]:
-        give_back_what_is_free()
+        keep_for_the_next_batch()
         reader.with_holds(())
         connection = sources.with_holds("purge", ())
         with connection.begin():

@@ -76,7 +76,7 @@ KINDS: list[tuple[str, str, str, list[str | None]]] = [
     ("a_json", "json", "string", ['{"b":1,  "a":2, "a":3}', "null", f'"{chr(0x1F600)}"']),
     ("a_jsonb", "jsonb", "string", ['{"é": [1, 2.50, {"x": null}], "\\u00e8": "\\ud83d\\ude00"}', "null", "1e400", '""']),
     ("a_xml", "xml", "string", ["<a b='1'>é</a>", "text only"]),
-    ("a_uuid", "uuid", "string", ["00000000-0000-0000-0000-000000000000", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]),
+    ("a_uuid", "uuid", "extension<arrow.uuid>", ["00000000-0000-0000-0000-000000000000", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]),
     ("a_inet", "inet", "string", ["192.0.2.1", "192.0.2.1/24", "2001:db8::1/64", "::ffff:192.0.2.1"]),
     ("a_cidr", "cidr", "string", ["192.0.2.0/24", "2001:db8::/32", "192.0.2.1/32"]),
     ("a_mac", "macaddr", "string", ["08:00:2b:01:02:03"]),

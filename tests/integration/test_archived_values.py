@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pyarrow as pa
@@ -112,7 +113,7 @@ def test_every_day_at_a_turn_of_years_is_the_one_that_python_says() -> None:
     ("source", "kept_as", "value", "number"),
     [
         ("bigint", "int64", 7, 7),
-        ("uuid", "string", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", None),
+        ("uuid", "extension<arrow.uuid>", UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"), None),
         ("numeric(10,2)", "string", "7.10", None),
         ("numeric(10,0)", "string", "7", None),
         ("inet", "string", "192.0.2.1/32", None),

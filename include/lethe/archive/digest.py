@@ -58,6 +58,9 @@ def _values(chunks: list[pa.Array], kind: pa.DataType) -> bytes:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
         chunks = [c.cast(kind) for c in chunks]
+    if isinstance(kind, pa.BaseExtensionType):  # its name is in the digest's head
+        kind = kind.storage_type
+        chunks = [c.storage for c in chunks]
     nulls = sum(c.null_count for c in chunks)
     found = hashlib.sha256(np.array([sum(map(len, chunks)), nulls], "<u8").data)
     if nulls:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import IO, Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -87,7 +88,7 @@ def theirs(table: pa.Table) -> pa.Table:
 
 
 def plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
-    """The rows with values that text and JSON can hold: instants in ISO 8601, bytes in base64."""
+    """The rows with values that text and JSON can hold: instants in ISO 8601, uuids as text, bytes in base64."""
     for batch in table.to_batches(max_chunksize=5_000):
         for row in batch.to_pylist():
             yield {name: _plain(value) for name, value in row.items()}
@@ -96,6 +97,8 @@ def plain_rows(table: pa.Table) -> Iterator[dict[str, Any]]:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     if isinstance(value, timedelta):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,12 @@ LENGTH = 32
 """Hex digits kept of a keyed digest: 128 bits, so that two persons share one by chance never."""
 
 
+@lru_cache(maxsize=1 << 15)
 def name_of(key: bytes, dataset: str, value: str) -> str:
-    """The archive's name of a person or tenant: the beginning of `keyed_digest`. Raises EvidenceRefused without a usable key."""
+    """The archive's name of a person or tenant: the beginning of `keyed_digest`. Raises EvidenceRefused without a usable key.
+
+    The last ones are remembered: the same tenants are in every batch.
+    """
     return keyed_digest(key, dataset, value)[:LENGTH]
 
 
@@ -35,15 +40,14 @@ def names_of(key: bytes, dataset: str, values: pa.Array) -> pa.Array:
 def person_lists(key: bytes, columns: Sequence[tuple[str, pa.Array]], rows: int) -> pa.Array:
     """The persons of each row, as lists of names, each once. `columns`: for each way the identity dataset, and keys (text) or lists of them."""
     ways = [_parts(key, dataset, values) for dataset, values in columns]
-    if not ways:
-        return pa.array([[]] * rows, pa.list_(pa.string())) if rows else pa.array([], pa.list_(pa.string()))
-    row = np.concatenate([r for r, _ in ways])
-    names = pa.concat_arrays([n for _, n in ways])
-    frame = pa.table({"row": row, "name": names}).group_by(["row", "name"], use_threads=False).aggregate([])
-    frame = frame.sort_by([("row", "ascending"), ("name", "ascending")])
-    counts = np.bincount(frame["row"].to_numpy(), minlength=rows)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
-    return pa.ListArray.from_arrays(offsets, frame["name"].combine_chunks())
+    row = np.concatenate([np.empty(0, np.int64), *(r for r, _ in ways)])
+    names = pa.concat_arrays([pa.array([], pa.string()), *(n for _, n in ways)])
+    if len(ways) > 1 or any(pa.types.is_list(values.type) for _, values in columns):
+        frame = pa.table({"row": row, "name": names}).group_by(["row", "name"], use_threads=False).aggregate([])
+        frame = frame.sort_by([("row", "ascending"), ("name", "ascending")])
+        row, names = frame["row"].to_numpy(), frame["name"].combine_chunks()
+    offsets = pa.array(np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, names)
 
 
 def _parts(key: bytes, dataset: str, values: pa.Array) -> tuple[np.ndarray, pa.Array]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, Connection, FromClause, Text, func, select, text
 
-from lethe.archive.memory import give_back_what_is_free
+from lethe.archive.memory import keep_for_the_next_batch
 from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, NamedBy
 from lethe.archive.names import fingerprint, names_of, person_lists
 from lethe.archive.write import Prepared, by_expiry, compare, over, prepare
@@ -70,7 +70,7 @@ class Archiver:
 
     def ready(self, holds: Sequence[HoldScope]) -> None:
         """Before a batch's transaction begins: this thread has a session that reads, with these holds."""
-        give_back_what_is_free()
+        keep_for_the_next_batch()
         if getattr(self._mine, "reader", None) is None:
             with self._lock:
                 self._mine.reader = self._idle.pop() if self._idle else None

@@ -12,6 +12,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
@@ -46,6 +47,8 @@ def as_json(value: Any, column: ArchivedColumn) -> Any:
         return _float(value, str(np.float32(value)) if kept == "float" else repr(value))
     if kept == "binary":
         return "\\x" + value.hex()
+    if isinstance(value, UUID):
+        return str(value)
     return _text(value, _MODIFIER.sub("", column.source)) if kept == "string" else value
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pyarrow.parquet as pq
 from sqlalchemy import Engine, text
@@ -94,6 +95,8 @@ def _as_shown(value: Any, source: str) -> Any:
         return f"{written}+00:00" if value.tzinfo else written
     if isinstance(value, date):
         return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, bytes):
         return f"\\x{value.hex()}"
     if isinstance(value, str) and source.startswith("numeric"):

@@ -36,6 +36,7 @@ _NATIVE: dict[str, pa.DataType] = {
     "character": pa.string(),  # never by a cast, which strips its blanks
     "name": pa.string(),
     "bytea": pa.binary(),
+    "uuid": pa.uuid(),
     "json": pa.string(),
     "jsonb": pa.string(),
     "date": pa.date32(),
@@ -46,7 +47,6 @@ _AS_TEXT = frozenset(
     {
         "numeric",
         "xml",
-        "uuid",
         "inet",
         "cidr",
         "macaddr",
