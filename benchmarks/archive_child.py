@@ -237,7 +237,6 @@ _TAPS: tuple[tuple[Any, str, str], ...] = (
     (Archiver, "_rows", "shape"),
     (archiving, "by_expiry", "split"),
     (write, "to_parquet", "parquet"),
-    (write, "row_digest", "digests"),
     (manifests, "announce", "announce"),
     (ArchiveBucket, "put", "put"),
     (ArchiveBucket, "head", "head"),

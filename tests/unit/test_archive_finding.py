@@ -72,7 +72,6 @@ def manifest(*, a_day: bool = False) -> Manifest:
         rows=4,
         size=1,
         sha256="c" * 64,
-        digest="d" * 64,
         columns=(ArchivedColumn(name="id", source="bigint", kept_as="int64"),),
         persons=tuple(sorted({person(1), person(2)})),
         tenants=tuple(sorted({tenant(7), tenant(8), tenant(7, "firms")})),

@@ -1,4 +1,4 @@
-"""Archive objects without a store: keys, the digest of values, and Parquet files that give back what was put in."""
+"""Archive objects without a store: keys, Parquet files that give back what was put in, and comparing one with its rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lethe.archive import keys
-from lethe.archive.digest import row_digest
 from lethe.archive.parquet import difference, from_parquet, metadata_of, to_parquet
-from lethe.errors import ArchiveDiffers, NotArchivable
+from lethe.errors import ArchiveDiffers
 
 ID = "0123456789abcdef" * 2
 SCHEMA = "fe" * 32
@@ -109,106 +108,6 @@ def test_a_manifest_has_no_manifest() -> None:
         keys.manifest_key(keys.manifest_key(key))
 
 
-# ---------------------------------------------------------------------------------------------------------------- digest
-
-
-def under_null(array: pa.Array, other: pa.Array) -> pa.Array:
-    """`array`, with the values of `other` lying under its NULLs."""
-    return pa.Array.from_buffers(array.type, len(array), [array.buffers()[0], *other.buffers()[1:]], null_count=array.null_count)
-
-
-def test_the_digest_of_equal_values_is_equal_however_arrow_holds_them() -> None:
-    table, wanted = sample(), row_digest(sample())
-    padded = pa.concat_tables([table, table, table]).combine_chunks().slice(4, 4)
-    chunks = pa.concat_tables([table.slice(0, 1), table.slice(1, 0), table.slice(1, 2), table.slice(3)])
-    coded = table.set_column(5, "text", table["text"].combine_chunks().dictionary_encode())
-    elements = table.set_column(14, "persons", table["persons"].cast(pa.list_(pa.field("element", pa.string()))))
-    for other in (padded, chunks, coded, elements, table.replace_schema_metadata({"a": "b"})):
-        assert row_digest(other) == wanted
-
-
-@pytest.mark.parametrize(
-    ("given", "garbage"),
-    [
-        (pa.array([1, None, 3]), pa.array([1, 99, 3])),
-        (pa.array([1.5, None]), pa.array([1.5, 99.0])),
-        (pa.array([True, None]), pa.array([True, True])),
-        (pa.array(["a", None, "c"]), pa.array(["a", "garbage", "c"])),
-        (pa.array([b"a", None, b"c"]), pa.array([b"a", b"garbage", b"c"])),
-        (pa.array(["a", None], pa.large_string()), pa.array(["a", "garbage"], pa.large_string())),
-        (pa.array([b"ab", None], pa.binary(2)), pa.array([b"ab", b"zz"], pa.binary(2))),
-    ],
-)
-def test_what_lies_under_a_null_does_not_count(given: pa.Array, garbage: pa.Array) -> None:
-    dirty = under_null(given, garbage)
-    assert dirty.equals(given), "a control: to Arrow they are equal"
-    assert row_digest(pa.table({"a": dirty})) == row_digest(pa.table({"a": given}))
-    assert row_digest(pa.table({"a": garbage})) != row_digest(pa.table({"a": given}))
-
-
-def test_a_list_under_a_null_does_not_count() -> None:
-    dirty = pa.ListArray.from_arrays(pa.array([0, 1, 3], pa.int32()), pa.array(["a", "x", "y"]), mask=pa.array([False, True]))
-    given = pa.array([["a"], None], pa.list_(pa.string()))
-    assert row_digest(pa.table({"a": dirty})) == row_digest(pa.table({"a": given}))
-
-
-@pytest.mark.parametrize("row", range(4))
-@pytest.mark.parametrize("name", [name for name in COLUMNS if name != "nothing"])
-def test_one_changed_value_changes_the_digest(name: str, row: int) -> None:
-    """A value becomes NULL; a NULL becomes a value."""
-    table = sample()
-    column = table[name].combine_chunks()
-    values: list[Any] = [column[n : n + 1] for n in range(4)]
-    other = next(v for v in values if v.null_count == 0)
-    values[row] = pa.nulls(1, column.type) if values[row].null_count == 0 else other
-    position = table.schema.get_field_index(name)
-    changed = table.set_column(position, table.schema.field(name), pa.concat_arrays(values))
-    assert row_digest(changed) != row_digest(table)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ({"a": ["ab", "c"]}, {"a": ["a", "bc"]}),
-        ({"a": [["x"], ["y"]]}, {"a": [["x", "y"], []]}),
-        ({"a": [None, ""]}, {"a": ["", None]}),
-        ({"a": [1, 2]}, {"a": [2, 1]}),
-        ({"a": ["x"], "b": ["y"]}, {"b": ["y"], "a": ["x"]}),
-        ({"a": ["x"]}, {"b": ["x"]}),
-        ({"a": pa.array([1], pa.int64())}, {"a": pa.array([1], pa.int32())}),
-        ({"a": pa.array([b"x"])}, {"a": pa.array(["x"])}),
-        ({"a": pa.array([1], pa.timestamp("us"))}, {"a": pa.array([1], pa.timestamp("us", "UTC"))}),
-        ({"a": pa.array([0.0])}, {"a": pa.array([-0.0])}),
-        ({"a": pa.array([[None]], TEXTS)}, {"a": pa.array([None], TEXTS)}),
-        ({"a": ["x"]}, {"a": ["x", "x"]}),
-        ({"a": pa.array([], pa.string())}, {"a": pa.array([], pa.binary())}),
-    ],
-)
-def test_tables_that_differ_in_a_value_an_order_a_name_or_a_type_have_different_digests(one: Any, other: Any) -> None:
-    assert row_digest(pa.table(one)) != row_digest(pa.table(other))
-
-
-def test_a_table_of_many_rows_has_the_digest_of_its_parts_together() -> None:
-    """Large enough for a second thread."""
-    count = 100_000
-    numbers = np.random.default_rng(1).integers(0, 2**40, count)
-    table = pa.table({"n": numbers, "t": pa.array([f"{n:x}" for n in numbers]), "m": pa.array(numbers, mask=numbers % 3 == 0)})
-    assert table.nbytes > 1 << 20
-    assert row_digest(table) == row_digest(pa.concat_tables([table.slice(n, 9_999) for n in range(0, count, 9_999)]))
-    assert row_digest(table) != row_digest(table.slice(1)) != row_digest(table.slice(0, count - 1))
-
-
-@pytest.mark.parametrize("array", [pa.array([{"a": 1}]), pa.array(["x"], pa.string_view()), pa.array([[1, 2]], pa.list_(pa.int8(), 2))])
-def test_a_type_that_no_archived_column_has_is_refused_and_not_half_digested(array: pa.Array) -> None:
-    with pytest.raises(NotArchivable, match="cannot be digested"):
-        row_digest(pa.table({"a": array}))
-
-
-def test_the_digest_is_the_same_today_and_in_ten_years() -> None:
-    """A manifest of another release must still compare: this text may change only with a way to read old manifests."""
-    assert row_digest(sample()) == "7b279c039feecdc7f08080d86e07ffb4bf04c12596251d6c086ec8106326a02a"
-
-
 # --------------------------------------------------------------------------------------------------------------- parquet
 
 
@@ -217,8 +116,8 @@ def test_a_parquet_file_gives_back_every_value_type_and_field_metadata() -> None
     found = from_parquet(to_parquet(table, {"dataset": "users"}))
     assert found.schema.equals(table.schema, check_metadata=True)
     assert found.schema.metadata is None and str(found.schema.field("persons").type) == "list<item: string>"
-    assert row_digest(found) == row_digest(table)
-    for name in set(COLUMNS) - {"single", "double"}:  # a NaN is equal to nothing but in the digest
+    assert difference(to_parquet(found, {}), table) is None
+    for name in set(COLUMNS) - {"single", "double"}:  # a NaN is equal to nothing
         assert found[name].equals(table[name]), name
 
 
@@ -272,7 +171,7 @@ def test_a_damaged_or_cut_file_is_never_read_as_rows(threads: bool) -> None:
 
 def test_bytes_and_buffers_are_read_alike() -> None:
     buffer = to_parquet(sample(), {})
-    assert row_digest(from_parquet(bytes(buffer))) == row_digest(from_parquet(memoryview(buffer))) == row_digest(sample())
+    assert difference(bytes(buffer), sample()) is difference(memoryview(buffer), sample()) is None
     assert datetime.fromtimestamp(0, UTC) == from_parquet(buffer)["instant"][0].as_py()
 
 
@@ -322,3 +221,82 @@ def test_a_damaged_file_is_no_difference_but_an_error() -> None:
     for damaged in (bytes(data), bytes(data[:-9])):
         with pytest.raises(ArchiveDiffers, match="no whole Parquet file"):
             difference(damaged, table)
+
+
+def under_null(array: pa.Array, other: pa.Array) -> pa.Array:
+    """`array`, with the values of `other` lying under its NULLs."""
+    return pa.Array.from_buffers(array.type, len(array), [array.buffers()[0], *other.buffers()[1:]], null_count=array.null_count)
+
+
+def test_equal_values_do_not_differ_however_arrow_holds_them() -> None:
+    table = sample()
+    data = to_parquet(table, {})
+    padded = pa.concat_tables([table, table, table]).combine_chunks().slice(4, 4)
+    chunks = pa.concat_tables([table.slice(0, 1), table.slice(1, 0), table.slice(1, 2), table.slice(3)])
+    for other in (padded, chunks, table.replace_schema_metadata({"a": "b"})):
+        assert difference(data, other) is None
+        assert difference(to_parquet(other, {}), table) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "garbage"),
+    [
+        (pa.array([1, None, 3]), pa.array([1, 99, 3])),
+        (pa.array([1.5, None]), pa.array([1.5, 99.0])),
+        (pa.array([True, None]), pa.array([True, True])),
+        (pa.array(["a", None, "c"]), pa.array(["a", "garbage", "c"])),
+        (pa.array([b"a", None, b"c"]), pa.array([b"a", b"garbage", b"c"])),
+        (pa.array(["a", None], pa.large_string()), pa.array(["a", "garbage"], pa.large_string())),
+        (pa.array([b"ab", None], pa.binary(2)), pa.array([b"ab", b"zz"], pa.binary(2))),
+    ],
+)
+def test_what_lies_under_a_null_is_no_difference_and_never_leaves_with_it(given: pa.Array, garbage: pa.Array) -> None:
+    dirty, clean, other = (pa.table({"a": each}) for each in (under_null(given, garbage), given, garbage))
+    assert difference(to_parquet(dirty, {}), clean) is difference(to_parquet(clean, {}), dirty) is None
+    assert difference(to_parquet(other, {}), clean) == "other values"
+
+
+@pytest.mark.parametrize("row", range(4))
+@pytest.mark.parametrize("name", [name for name in COLUMNS if name != "nothing"])
+def test_a_value_that_became_null_is_a_difference_and_so_is_a_null_that_became_a_value(name: str, row: int) -> None:
+    table = sample()
+    column = table[name].combine_chunks()
+    values: list[Any] = [column[n : n + 1] for n in range(4)]
+    other = next(v for v in values if v.null_count == 0)
+    values[row] = pa.nulls(1, column.type) if values[row].null_count == 0 else other
+    changed = table.set_column(table.schema.get_field_index(name), table.schema.field(name), pa.concat_arrays(values))
+    assert difference(to_parquet(changed, {}), table) == difference(to_parquet(table, {}), changed) == "other values"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "how"),
+    [
+        ({"a": ["ab", "c"]}, {"a": ["a", "bc"]}, "other values"),
+        ({"a": [["x"], ["y"]]}, {"a": [["x", "y"], []]}, "other values"),
+        ({"a": [None, ""]}, {"a": ["", None]}, "other values"),
+        ({"a": [1, 2]}, {"a": [2, 1]}, "other values"),
+        ({"a": pa.array([[None]], TEXTS)}, {"a": pa.array([None], TEXTS)}, "other values"),
+        ({"a": ["x"], "b": ["y"]}, {"b": ["y"], "a": ["x"]}, "another schema"),
+        ({"a": ["x"]}, {"b": ["x"]}, "another schema"),
+        ({"a": pa.array([1], pa.int64())}, {"a": pa.array([1], pa.int32())}, "another schema"),
+        ({"a": pa.array([b"x"])}, {"a": pa.array(["x"])}, "another schema"),
+        ({"a": pa.array([1], pa.timestamp("us"))}, {"a": pa.array([1], pa.timestamp("us", "UTC"))}, "another schema"),
+        ({"a": pa.array([], pa.string())}, {"a": pa.array([], pa.binary())}, "another schema"),
+        ({"a": ["x"]}, {"a": ["x", "x"]}, "1 rows instead of 2"),
+    ],
+)
+def test_an_order_a_name_a_type_and_a_row_more_are_differences(one: Any, other: Any, how: str) -> None:
+    assert difference(to_parquet(pa.table(one), {}), pa.table(other)) == how
+
+
+@pytest.mark.parametrize("at", [0, 8_191, 8_192, 20_000, 29_999])
+def test_a_difference_is_found_wherever_it_lies_among_many_rows(at: int) -> None:
+    """Rows are compared some thousands at a time, and the rows at hand may be cut elsewhere."""
+    count = 30_000
+    numbers = np.random.default_rng(1).integers(0, 2**40, count)
+    texts = [f"{n:x}" for n in numbers]
+    table = pa.table({"n": numbers, "t": texts, "m": pa.array(numbers, mask=numbers % 3 == 0)})
+    data = to_parquet(table, {})
+    assert difference(data, pa.concat_tables([table.slice(n, 7_001) for n in range(0, count, 7_001)])) is None
+    texts[at] += "x"
+    assert difference(data, table.set_column(1, "t", pa.array(texts))) == "other values"

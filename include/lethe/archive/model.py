@@ -39,8 +39,8 @@ class NamedBy(Frozen):
 class Manifest(Frozen):
     """What one archive object is: stored in `lethe_db`, and beside the object as `_<id>.manifest.json`.
 
-    `digest` is over the rows' values (`archive.digest`), `sha256` over the object's bytes. `expires_on` is the first day, in the
-    policy's zone, on which it may be deleted; `expires_at` its midnight, UTC. `persons` and `tenants` are keyed digests (32 hex
+    `sha256` is over the object's bytes, whose rows were held against the source's before they were deleted. `expires_on` is the first day,
+    in the policy's zone, on which it may be deleted; `expires_at` its midnight, UTC. `persons` and `tenants` are keyed digests (32 hex
     digits). `clock_is_a_day`: `_lethe_clock` stands for a whole day of the policy's zone.
     """
 
@@ -62,7 +62,6 @@ class Manifest(Frozen):
     rows: int = Field(ge=1)
     size: int = Field(ge=1, description="Bytes of the object.")
     sha256: Sha256
-    digest: Sha256
     columns: tuple[ArchivedColumn, ...]
     persons: tuple[str, ...]
     tenants: tuple[str, ...]

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.archive.bucket import ArchiveBucket
-from lethe.archive.digest import row_digest
 from lethe.archive.keys import object_key
 from lethe.archive.model import PERSONS, TENANT, ArchivedColumn, Manifest, NamedBy
 from lethe.archive.parquet import difference, to_parquet
@@ -101,7 +100,6 @@ def as_object(rows: pa.Table, schema: str, day: date, *, dataset: str, law: str,
         "rows": rows.num_rows,
         "size": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
-        "digest": row_digest(rows),
         "persons": _distinct(pc.list_flatten(rows[PERSONS])),
         "tenants": _distinct(rows[TENANT]),
     }

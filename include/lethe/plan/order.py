@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from lethe.catalog.live import LiveSchema
 from lethe.catalog.model import Catalog, Path, Prefix, Store, Table
 from lethe.errors import UnknownName
 from lethe.plan.model import Predicate, Step
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -133,6 +135,8 @@ def groups(steps: Iterable[Step], catalog: Catalog, live: Mapping[str, LiveSchem
     by_dataset: dict[str, list[Step]] = {}
     for step in acting:
         by_dataset.setdefault(step.dataset or step.id, []).append(step)
+    import networkx as nx  # here, for it takes 12 MB and as long as the rest of a start
+
     known = catalog.datasets()
     firm, soft = nx.DiGraph(), nx.DiGraph()
     firm.add_nodes_from(by_dataset)
@@ -171,6 +175,8 @@ def _looked_at(store: Store, dataset: str, steps: Sequence[Step]) -> set[str]:
 
 def _ordered(members: list[str], firm: nx.DiGraph, soft: nx.DiGraph, place: Mapping[str, int]) -> list[str]:
     """Children before parents; a cycle's members side by side; a soft edge wherever it makes no new cycle."""
+    import networkx as nx
+
     bound = nx.condensation(firm.subgraph(members))
     part = bound.graph["mapping"]
     for reader, read in soft.subgraph(members).edges:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from lethe.findings import CheckFinding
 from lethe.frozen import Frozen
 from lethe.policy.model import Id
 from lethe.processors.load import FILE
 from lethe.processors.model import InForce, Processor, ProcessorRole, ProcessorVersion, Register
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 class Link(Frozen):
@@ -99,6 +101,8 @@ def _first_day_without(entry: Processor, below: Processor) -> date | None:
 
 def _loops(register: Register) -> Iterator[CheckFinding]:
     """One finding for each set of processors that pass data on in a circle, with the first day of it."""
+    import networkx as nx  # only a check needs it
+
     if nx.is_directed_acyclic_graph(_graph(register, None)):
         return  # no two of them are ever in a circle: the days need not be looked at
     seen: set[frozenset[str]] = set()
@@ -119,6 +123,8 @@ def _loops(register: Register) -> Iterator[CheckFinding]:
 
 def _graph(register: Register, day: date | None) -> nx.DiGraph[str]:
     """The links on a day; of all days together when None."""
+    import networkx as nx
+
     return nx.DiGraph(
         [(p.id, below) for p in register.processors for v in p.versions if day is None or v.active_on(day) for below in v.sub_processors]
     )

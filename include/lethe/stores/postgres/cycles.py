@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-import networkx as nx
 from sqlalchemy import Connection, and_, false, or_, select
 
 from lethe.errors import WrongCount
@@ -43,12 +42,13 @@ Node = tuple[str, tuple[Any, ...]]
 
 def cyclic_datasets(targets: Sequence[Target]) -> tuple[frozenset[str], ...]:
     """The sets of datasets, among those of `targets`, whose rows refer to each other in a cycle; one alone when to itself. Pure."""
-    graph = nx.DiGraph()
     own = {t.dataset for t in targets}
-    for target in targets:
-        for r in target.incoming:
-            if r.child_dataset in own:
-                graph.add_edge(r.child_dataset, r.parent_dataset)
+    edges = [(r.child_dataset, r.parent_dataset) for t in targets for r in t.incoming if r.child_dataset in own]
+    if not edges:
+        return ()
+    import networkx as nx  # 12 MB and as long as the rest of a start: only for who has something to sort
+
+    graph = nx.DiGraph(edges)
     found = [frozenset(c) for c in nx.strongly_connected_components(graph)]
     return tuple(c for c in found if len(c) > 1 or any(graph.has_edge(d, d) for d in c))
 
@@ -73,6 +73,8 @@ def closed(rows: Iterable[Node], edges: Mapping[Node, Iterable[Node]], barred: I
 
 def parts(rows: set[Node], edges: Mapping[Node, Iterable[Node]], size: int) -> list[list[Node]]:
     """`rows` in batches of about `size`: referring rows first, rows that refer to each other never apart. Pure."""
+    import networkx as nx
+
     graph = nx.DiGraph()
     graph.add_nodes_from(sorted(rows, key=repr))
     graph.add_edges_from((row, other) for row in rows for other in edges.get(row, ()))
