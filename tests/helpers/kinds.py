@@ -104,13 +104,14 @@ KINDS: list[tuple[str, str, str, list[str | None]]] = [
     ("some_ranges", "daterange[]", "string", ['{"[2026-01-01,infinity)",empty}']),
     ("a_textrange", "public.textrange", "string", ['["a,\\"b",z)']),
     ("a_domain", "public.percent", "string", ["12.50"]),
+    ("a_host", "public.host", "string", ["192.0.2.1"]),
     ("a_local_day", "public.local_day", "date32[day]", ["infinity", "2026-01-01"]),
     ("some_domains", "public.percent[]", "string", ["{1.0,NULL}"]),
     ("a_domain_of_domain", "public.small_percent", "string", ["1.00"]),
 ]
 TYPES = """
     create type mood as enum ('sad', 'so "so", it''s'); create type textrange as range (subtype = text, collation = "C");
-    create domain percent as numeric check (value < 100); create domain local_day as date;
+    create domain percent as numeric check (value < 100); create domain local_day as date; create domain host as inet;
     create domain small_percent as percent check (value < 10)
 """
 """The types of those columns that a database does not have by itself."""

@@ -26,8 +26,8 @@ from lethe.subjects.rows import loads
 from lethe.verify.archived_person import _as_shown
 from lethe.workspace import CHECK_OPTIONS
 
-STAYS_TEXT = {"a_domain": "12.50", "a_domain_of_domain": "1.00", "some_domains": ["1.0", None]}
-"""Domains over a number: the manifest says the domain and not what is below it."""
+STAYS_TEXT = {"a_host": "192.0.2.1/32", "a_domain": "12.50", "a_domain_of_domain": "1.00", "some_domains": ["1.0", None]}
+"""Domains: the manifest says the domain and not what is below it."""
 
 ROWS = max(len(values) for *_, values in KINDS)
 Given = dict[str, list[Any]]

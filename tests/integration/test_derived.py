@@ -1,4 +1,4 @@
-"""What Lethe tells from a column itself, held against PostgreSQL: hashes of keys, local days of instants."""
+"""What Lethe tells from a column itself, held against PostgreSQL: hashes of keys, local days of instants, the text of network addresses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from lethe.stores.postgres.adbc import AdbcSession
+from lethe.stores.postgres.addresses import texts
 from lethe.stores.postgres.derived import hash_of, local_days
 
 SEED = 20_261_128
@@ -80,3 +82,40 @@ def test_the_hash_of_a_key_is_postgresql_s(database: str) -> None:
     assert told is not None
     assert np.array_equal(hash_of(pa.array(keys, pa.int64())), np.array(told[0], dtype=np.int64))
     assert np.array_equal(hash_of(pa.chunked_array([keys[:7], keys[7:]], pa.int64())), np.array(told[0], dtype=np.int64))
+
+
+def addresses(version: int) -> list[str | None]:
+    """Networks by chance, those of version 6 with words of zeros in every place, and what lies at the ends."""
+    chance = random.Random(SEED + version)
+    ends: list[str | None] = [None, "0.0.0.0/0", "255.255.255.255/32", "192.0.2.1/24", None]
+    if version == 4:
+        return ends + [f"{'.'.join(str(chance.randrange(256)) for _ in range(4))}/{chance.randrange(33)}" for _ in range(5_000)]
+    words = [[chance.choice((0, 0, 1, 0xFFFF, chance.randrange(1 << 16))) for _ in range(8)] for _ in range(20_000)]
+    words += [[0] * zeros + [chance.choice((0xFFFF, 1, 7)) for _ in range(8 - zeros)] for zeros in range(9) for _ in range(50)]
+    return ends + [f"{':'.join(f'{w:x}' for w in each)}/{chance.choice((128, 128, 64, chance.randrange(129)))}" for each in words]
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_the_text_of_an_address_is_postgresql_s(database: str, version: int) -> None:
+    given = pa.record_batch({"a": pa.array(addresses(version))})
+    session = AdbcSession(database)
+    session.run("CREATE TEMP TABLE given (n bigint GENERATED ALWAYS AS IDENTITY, a inet)")
+    session.run("INSERT INTO given (a) SELECT $1::inet", given)
+    sent = session.table("SELECT a AS i, network(a) AS c, a::text AS it, network(a)::text AS ct FROM given ORDER BY n")
+    session.close()
+    for kind in ("i", "c"):
+        raw = pa.chunked_array([chunk.storage for chunk in sent[kind].chunks], pa.binary())
+        assert texts(raw).to_pylist() == sent[f"{kind}t"].to_pylist()
+        for start, rows in ((3, 400), (1, 3), (0, 1), (0, 0), (4, 1)):
+            assert texts(raw.slice(start, rows)).to_pylist() == sent[f"{kind}t"].slice(start, rows).to_pylist()
+
+
+def test_addresses_of_both_versions_may_lie_in_one_column(database: str) -> None:
+    session = AdbcSession(database)
+    sent = session.table(
+        "SELECT a::inet AS i FROM unnest(array['10.0.0.1', NULL, '2001:db8::1/64', '::ffff:192.0.2.1', '::192.0.2.1', '::1']) AS a"
+    )
+    session.close()
+    raw = pa.chunked_array([chunk.storage for chunk in sent["i"].chunks], pa.binary())
+    wanted = ["10.0.0.1/32", None, "2001:db8::1/64", "::ffff:192.0.2.1/128", "::192.0.2.1/128", "::1/128"]
+    assert texts(raw).to_pylist() == wanted and texts(raw.slice(1, 1)).to_pylist() == [None]

@@ -5,7 +5,7 @@ Every step may be done again: a seal that was interrupted is set anew by the nex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -14,6 +14,7 @@ from lethe.archive import manifests
 from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.keys import manifest_key
 from lethe.archive.manifests import Known
+from lethe.archive.model import Manifest
 
 Point = Callable[[str], None]
 
@@ -25,16 +26,17 @@ def seal(
     *,
     lockable: bool,
     at: datetime,
+    mine: Mapping[str, Manifest] | None = None,
     point: Point = lambda name: None,
 ) -> None:
     """Seals confirmed objects, and locks sealed ones, one after the other. `lockable`: the bucket has object lock. `at` is now, aware; an
-    object whose expiry is not after it gets no lock.
+    object whose expiry is not after it gets no lock. `mine`: by id, manifests that this process has just stored; others are read.
 
     Raises what the bucket raises; what was sealed before stays sealed. A seal whose record is lost with the server is set again.
     """
     with control.connect() as book:
         for known in objects:
-            manifest = manifests.full(book, known)
+            manifest = (mine or {}).get(known.id) or manifests.full(book, known)
             book.rollback()
             if known.state != "sealed":
                 point("archive.manifest.before")

@@ -82,12 +82,13 @@ class ArchiveBooks:
     def announce(self, made: Sequence[Manifest]) -> None:
         """Writes, before anything is uploaded, what will be."""
         self._pending.update({m.id: (m, None) for m in made})
-        with self.ctx.control.connect() as book, book.begin() as work:
+        with self.ctx.control.connect() as book:
             durably(book)
-            point("archive.announce.before", book)
-            manifests.announce(book, made, self.bucket.name)
-            work.commit()
-            point("archive.announce.after", book)
+            with book.begin() as work:
+                point("archive.announce.before", book)
+                manifests.announce(book, made, self.bucket.name)
+                work.commit()
+                point("archive.announce.after", book)
 
     def uploaded(self, manifest: Manifest, version: str | None) -> None:
         """Takes down what the store said of an announced object."""
@@ -110,13 +111,13 @@ class ArchiveBooks:
         """Has what this thread's batch archived sealed, and goes on. What cannot be sealed now is sealed at the end of the group
         (`seal_left`). Where too many batches wait for it, the lane waits too: an object without its lock is to be the exception. Raises what
         ended the sealing of an earlier batch, where that is no operator's error."""
-        ids = tuple(self._pending)
+        mine = {i: manifest for i, (manifest, _) in self._pending.items()}
         self._pending.clear()
         with self._lock:
             done = [s for s in self._sealing if s.done()]
             self._sealing = [s for s in self._sealing if s not in done]
-            if ids:
-                self._sealing.append(self._sealer.submit(self._seal_of, ids))
+            if mine:
+                self._sealing.append(self._sealer.submit(self._seal_of, mine))
             behind = self._sealing[:-_WAITING]
         for each in [*done, *behind]:
             each.result()
@@ -128,13 +129,13 @@ class ArchiveBooks:
         for each in found:
             each.result()
 
-    def _seal_of(self, ids: Sequence[str]) -> None:
+    def _seal_of(self, mine: Mapping[str, Manifest]) -> None:
         try:
             with self.ctx.control.connect() as book:
-                known = manifests.of_ids(book, ids)
-            self._seal([k for k in known if k.state == "confirmed"])
+                known = manifests.of_ids(book, tuple(mine))
+            self._seal([k for k in known if k.state == "confirmed"], mine)
         except (LetheError, DBAPIError, psycopg.Error) as error:
-            log.warning("archive objects are not sealed yet", extra={"objects": len(ids), "error": type(error).__name__})
+            log.warning("archive objects are not sealed yet", extra={"objects": len(mine), "error": type(error).__name__})
 
     def resolve(self) -> None:
         """After recovery told what became of this thread's batch: what committed is confirmed, and still to be sealed; the rest is dropped."""
@@ -189,10 +190,10 @@ class ArchiveBooks:
         if known:
             self._seal(known)
 
-    def _seal(self, known: Sequence[Known]) -> None:
+    def _seal(self, known: Sequence[Known], mine: Mapping[str, Manifest] | None = None) -> None:
         bucket = self.bucket
         manifests.refuse_elsewhere(known, bucket.name)
-        sealing.seal(bucket, self.ctx.control, known, lockable=self.lockable, at=self.ctx.clock(), point=point)
+        sealing.seal(bucket, self.ctx.control, known, lockable=self.lockable, at=self.ctx.clock(), mine=mine, point=point)
 
 
 def drop(bucket: ArchiveBucket, ctx: PurgeContext, known: Sequence[Known]) -> None:

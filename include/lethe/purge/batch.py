@@ -267,8 +267,8 @@ class Runner:
     ) -> None:
         counted = [self._count(p, outcome) for p in outcome.pieces if p.step in numbers]
         book = self.book
+        durably(book)
         with book.begin() as work:
-            durably(book)
             point("intent.write.before", book)
             intents.open_intents(
                 book,

@@ -27,8 +27,14 @@ _DURABLE = "select set_config('synchronous_commit', 'on', %(local)s) where curre
 
 
 def durably(connection: Connection) -> None:
-    """The caller's transaction waits until its commit is on disk."""
-    connection.exec_driver_sql(_DURABLE, {"local": True})
+    """From now on the transactions of this session wait until their commits are on disk, but for one that says otherwise for itself.
+
+    Call it outside of a transaction; it asks once a session.
+    """
+    if "lethe.durable" not in connection.info:
+        with connection.begin():
+            connection.exec_driver_sql(_DURABLE, {"local": False})
+        connection.info["lethe.durable"] = True
 
 
 class Sources:

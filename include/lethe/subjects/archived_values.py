@@ -1,7 +1,7 @@
 """An archived value in the form of PostgreSQL's `to_jsonb`, so that a person reads it as a living one. Pure.
 
 The archive keeps some types as Arrow's own and all others as PostgreSQL's text (`stores/postgres/archived.py`). What neither tells is the type
-below a domain: a domain over a number or JSON that is kept as text stays the text. Held against `to_jsonb` for every type of the archive
+below a domain: a domain over a number, JSON or an address that is kept as text stays the text. Held against `to_jsonb` for every type of the archive
 (`tests/integration/test_archived_values.py`).
 """
 

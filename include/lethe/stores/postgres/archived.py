@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, FromClause, Text, cast
 
 from lethe.catalog.live import LiveColumn, LiveTable
 from lethe.errors import NotArchivable
+from lethe.stores.postgres.addresses import texts
 
 SOURCE = "lethe.source"
 """The key of a field's metadata: its column's PostgreSQL type, as format_type prints it."""
@@ -47,8 +48,6 @@ _AS_TEXT = frozenset(
     {
         "numeric",
         "xml",
-        "inet",
-        "cidr",
         "macaddr",
         "macaddr8",
         "interval",
@@ -63,14 +62,20 @@ _AS_TEXT = frozenset(
 )
 
 
+_SENT = frozenset({"inet", "cidr"})
+"""Read as PostgreSQL sends them, and written as its text here (`addresses.py`)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Projected:
-    """A column as it is read and kept: its name, its PostgreSQL type (`source`), and the Arrow type it is kept as."""
+    """A column as it is read and kept: its name, its PostgreSQL type (`source`), and the Arrow type it is kept as. `as_text`: the server is
+    asked for its text; `sent`: it comes as bytes that are written as text here."""
 
     name: str
     source: str
     type: pa.DataType
     as_text: bool
+    sent: bool = False
 
     @property
     def kept_as(self) -> str:
@@ -108,7 +113,8 @@ def schema_of(projected: Sequence[Projected]) -> pa.Schema:
 
 
 def as_kept(table: pa.Table, projected: Sequence[Projected]) -> pa.Table:
-    """The kept columns of a table that was read, with exactly `schema_of`: the driver's own metadata is gone. Copies no values.
+    """The kept columns of a table that was read, with exactly `schema_of`: the driver's own metadata is gone. Copies no values but those that
+    were sent as bytes. A table that it made already is given back as it is.
 
     Raises NotArchivable when a column came as another type than its PostgreSQL type says: the table was altered meanwhile.
     """
@@ -118,6 +124,8 @@ def as_kept(table: pa.Table, projected: Sequence[Projected]) -> pa.Table:
 def _column(column: pa.ChunkedArray, p: Projected) -> pa.ChunkedArray:
     if isinstance(column.type, pa.JsonType):  # the driver's word for json and jsonb: the text that PostgreSQL sent
         column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+    if p.sent and isinstance(column.type, pa.OpaqueType) and column.type.type_name in _SENT:
+        column = texts(pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type))
     if column.type != p.type:
         raise NotArchivable(
             f"Column {p.name} was described as {p.source} and came as {column.type}.",
@@ -135,10 +143,10 @@ def _projected(live: LiveTable, name: str) -> Projected:
             f"Column {name} of {live.name} is named as one that Lethe adds to the archive.", fix="Leave it out of the rule's `columns`."
         )
     kinds = _undomained(column.kinds)
-    native = _NATIVE.get(kinds[0]) if kinds else None
-    if native is None and not _has_exact_text(kinds):
+    native, sent = (_NATIVE.get(kinds[0]), kinds[0] in _SENT) if kinds else (None, False)
+    if native is None and not sent and not _has_exact_text(kinds):
         raise _refused(live, name, column)
-    return Projected(name=name, source=column.type, type=native or pa.string(), as_text=native is None)
+    return Projected(name=name, source=column.type, type=native or pa.string(), as_text=native is None and not sent, sent=sent)
 
 
 def _undomained(kinds: tuple[str, ...]) -> tuple[str, ...]:
@@ -152,7 +160,7 @@ def _has_exact_text(kinds: tuple[str, ...]) -> bool:
     kinds = _undomained(kinds)
     if kinds and kinds[0] in {"array", "range", "multirange"}:
         inner = _undomained(kinds[1:])
-        return bool(inner) and (inner[0] in _NATIVE or _has_exact_text(inner))
+        return bool(inner) and (inner[0] in _NATIVE or inner[0] in _SENT or _has_exact_text(inner))
     return bool(kinds) and kinds[0] in _AS_TEXT
 
 

@@ -114,12 +114,17 @@ class Reading:
         return select(*(p.of(row) for p in self.projected), young.label(YOUNG), *asked).select_from(row).where(*where)
 
     def completed(self, row: FromClause, found: pa.Table) -> pa.Table:
-        """What the statement gave, with all columns that Lethe needs of each row (`KEY` and the others). Raises what `as_kept` raises."""
-        kept = as_kept(found, self.projected) if self.projected else found
+        """What the statement gave, its columns to keep `as_kept`, with all that Lethe needs of each row (`KEY` and the others). Raises what
+        `as_kept` raises."""
+        if self.projected:
+            kept = as_kept(found, self.projected)
+            for name in found.column_names[len(kept.column_names) :]:
+                kept = kept.append_column(name, found[name])
+            found = kept
         for name, expression in self._needed(row).items():
             source = self._source(row, expression)
             if source is not None:
-                found = found.append_column(name, kept[source].cast(_AS_READ.get(name, pa.string())))
+                found = found.append_column(name, found[source].cast(_AS_READ.get(name, pa.string())))
         found = found.append_column(HASH, pa.array(hash_of(found[KEY])))
         return (
             found if DAY in found.column_names else found.append_column(DAY, local_days(found[CLOCK], predicate_of(self.target.step).zone))
