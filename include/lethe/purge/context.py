@@ -59,7 +59,7 @@ class Limits:
     await_backend: float = 30.0
     lease_seconds: int = 900
     lanes: int = 2
-    archive_window: int = 20_000
+    archive_window: int = 50_000
     archive_most: int = 50_000
     archive_aim: float = 0.3
     archive_bytes: int = 16_000_000

@@ -200,19 +200,19 @@ def _sweep(technique: Any, lanes: Sequence[Runner]) -> int:
     cursor = lanes[0].guarded(lambda: _started(technique, lanes[0]))
     if cursor is None:
         return 0
-    first = lanes[0].run(technique, cursor)
-    if first.done:
-        return first.rows
     stop = Event()
     if not hasattr(technique, "beside") or len(lanes) == 1:
-        return first.rows + _drain(technique, first.cursor, lanes[0], stop)
+        return _drain(technique, cursor, lanes[0], stop)
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
+        first = pool.submit(lanes[0].run, technique, cursor).result()  # a lane's: what it frees, the lane's next batch takes
+        if first.done:
+            return int(first.rows)
         works = [pool.submit(_drain, technique.beside(), replace(first.cursor), lane, stop) for lane in lanes]
         try:
             wait(works, return_when=FIRST_EXCEPTION)
         finally:
             stop.set()
-    return first.rows + sum(work.result() for work in works)
+    return int(first.rows) + sum(work.result() for work in works)
 
 
 def _drain(technique: Any, cursor: Any, runner: Runner, stop: Event) -> int:
