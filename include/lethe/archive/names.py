@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.arrays import flags, numbers, of_flags, of_numbers, of_texts
 from lethe.evidence.record import keyed_digest
 
 LENGTH = 32
@@ -33,7 +34,7 @@ def names_of(key: bytes, dataset: str, values: pa.Array) -> pa.Array:
     """The names of a column of keys (text), NULL where there is none."""
     coded = pc.dictionary_encode(values)
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    names = pa.array([None if v is None else name_of(key, dataset, v) for v in coded.dictionary.to_pylist()], pa.string())
+    names = of_texts([None if v is None else name_of(key, dataset, v) for v in coded.dictionary.to_pylist()])
     return names.take(coded.indices)
 
 
@@ -41,22 +42,22 @@ def person_lists(key: bytes, columns: Sequence[tuple[str, pa.Array]], rows: int)
     """The persons of each row, as lists of names, each once. `columns`: for each way the identity dataset, and keys (text) or lists of them."""
     ways = [_parts(key, dataset, values) for dataset, values in columns]
     row = np.concatenate([np.empty(0, np.int64), *(r for r, _ in ways)])
-    names = pa.concat_arrays([pa.array([], pa.string()), *(n for _, n in ways)])
+    names = pa.concat_arrays([pa.nulls(0, pa.string()), *(n for _, n in ways)])
     if len(ways) > 1 or any(pa.types.is_list(values.type) for _, values in columns):
-        frame = pa.table({"row": row, "name": names}).group_by(["row", "name"], use_threads=False).aggregate([])
+        frame = pa.table({"row": of_numbers(row), "name": names}).group_by(["row", "name"], use_threads=False).aggregate([])
         frame = frame.sort_by([("row", "ascending"), ("name", "ascending")])
-        row, names = frame["row"].to_numpy(), frame["name"].combine_chunks()
-    offsets = pa.array(np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))]), pa.int32())
+        row, names = numbers(frame["row"]), frame["name"].combine_chunks()
+    offsets = of_numbers(np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))]).astype(np.int32))
     return pa.ListArray.from_arrays(offsets, names)
 
 
 def _parts(key: bytes, dataset: str, values: pa.Array) -> tuple[np.ndarray, pa.Array]:
     """Row number and name of every key of a way."""
     if pa.types.is_list(values.type):
-        row = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)
+        row = numbers(pc.list_parent_indices(values))
         values = pc.list_flatten(values)
     else:
         row = np.arange(len(values))
-    there = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    there = flags(pc.is_valid(values))
     named = names_of(key, dataset, values)
-    return row[there], named.filter(pa.array(there))
+    return row[there], named.filter(of_flags(there))

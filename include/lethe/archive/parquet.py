@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
+from lethe.arrays import of_numbers
 from lethe.errors import ArchiveDiffers
 
 _SAMPLE = 1024  # rows, spread over the table
@@ -144,7 +145,7 @@ def _is_whole(kind: pa.DataType) -> bool:
 def _sample(table: pa.Table) -> pa.Table:
     """Rows spread over the table."""
     step = max(1, table.num_rows // _SAMPLE)
-    return table.take(pa.array(np.arange(0, table.num_rows, step))) if step > 1 else table
+    return table.take(of_numbers(np.arange(0, table.num_rows, step))) if step > 1 else table
 
 
 def _repeats(column: pa.ChunkedArray) -> bool:

@@ -21,6 +21,7 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.keys import object_key
 from lethe.archive.model import PERSONS, TENANT, ArchivedColumn, Manifest, NamedBy
 from lethe.archive.parquet import difference, to_parquet
+from lethe.arrays import numbers, of_flags
 from lethe.errors import ArchiveDiffers
 from lethe.frozen import digest
 from lethe.plan.model import ArchiveTerms, Plan, Predicate, Step
@@ -44,7 +45,7 @@ def over(days: pa.Array, terms: ArchiveTerms, predicate: Predicate) -> tuple[np.
     today = predicate.as_of.astimezone(ZoneInfo(predicate.zone)).date()
     coded = pc.dictionary_encode(days)
     ends = np.array([np.datetime64(expires_on(d, terms), "D") for d in coded.dictionary.to_pylist()], dtype="datetime64[D]")
-    expires = ends[coded.indices.to_numpy(zero_copy_only=False)] if len(days) else np.empty(0, "datetime64[D]")
+    expires = ends[numbers(coded.indices)] if len(days) else np.empty(0, "datetime64[D]")
     return expires, expires <= np.datetime64(today, "D")
 
 
@@ -54,7 +55,7 @@ def by_expiry(rows: pa.Table, expires: np.ndarray) -> Iterator[tuple[date, pa.Ta
         yield expires[0].astype(object), rows
         return
     for day in np.unique(expires):
-        yield day.astype(object), rows.filter(pa.array(expires == day))
+        yield day.astype(object), rows.filter(of_flags(expires == day))
 
 
 def prepare(

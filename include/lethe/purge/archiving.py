@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, Connection, FromClause, Text, func, select, text
 
 from lethe.archive.memory import keep_for_the_next_batch
 from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, NamedBy
 from lethe.archive.names import fingerprint, names_of, person_lists
 from lethe.archive.write import Prepared, by_expiry, compare, over, prepare
+from lethe.arrays import numbers, of_flags
 from lethe.plan.model import HoldScope, Predicate, Step
 from lethe.plan.order import table_name, visited
 from lethe.purge.archive_books import ArchiveBooks
@@ -119,7 +119,7 @@ class Archiver:
             kept = ~is_over
             if kept.any():
                 rows = self._rows(found, reading, tenants)
-                rows = rows if kept.all() else rows.filter(pa.array(kept))
+                rows = rows if kept.all() else rows.filter(of_flags(kept))
                 named = NamedBy(
                     key=fingerprint(self.ctx.digest_key),
                     tenants=target.store.tenants,
@@ -129,7 +129,7 @@ class Archiver:
         young = found[taking.KEY].filter(found[taking.YOUNG])
         return Taken(
             rows=found.num_rows,
-            fingerprint=int(np.bitwise_xor.reduce(found[taking.HASH].to_numpy())),
+            fingerprint=int(np.bitwise_xor.reduce(numbers(found[taking.HASH]))),
             young=tuple(young.to_pylist()),
             archived=int(kept.sum()),
             objects=stored,
@@ -185,9 +185,7 @@ class Archiver:
 
 def _by_tenant(tenants: pa.Array, kept: np.ndarray) -> dict[str, tuple[int, int]]:
     """Rows archived and rows only deleted, by the tenant's name in the archive; "" for rows that lead to none."""
-    frame = pa.table(
-        {"tenant": pc.fill_null(tenants, ""), "kept": pa.array(kept.astype(np.int64)), "gone": pa.array((~kept).astype(np.int64))}
-    )
-    summed = frame.group_by("tenant", use_threads=False).aggregate([("kept", "sum"), ("gone", "sum")])
-    columns = (summed[name].to_pylist() for name in ("tenant", "kept_sum", "gone_sum"))
-    return {tenant: (kept_rows, gone) for tenant, kept_rows, gone in zip(*columns, strict=True)}
+    coded = tenants.dictionary_encode(null_encoding="encode")
+    codes, names = numbers(coded.indices), coded.dictionary.to_pylist()
+    rows, archived = np.bincount(codes, minlength=len(names)), np.bincount(codes[kept], minlength=len(names))
+    return {name or "": (int(a), int(n - a)) for name, a, n in zip(names, archived, rows, strict=True)}

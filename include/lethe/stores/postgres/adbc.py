@@ -6,7 +6,7 @@ every process that archives, for a cursor that is not needed here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,6 +15,8 @@ import pyarrow as pa
 from adbc_driver_manager import AdbcConnection, AdbcStatement
 from adbc_driver_manager import Error as AdbcError
 from adbc_driver_manager._reader import AdbcRecordBatchReader  # pyarrow's own reader would lose the SQLSTATE of an error amid the rows
+
+from lethe.arrays import of_texts
 
 
 class AdbcSession:
@@ -32,19 +34,18 @@ class AdbcSession:
             self._database.close()
             raise
 
-    def run(self, text: str, parameters: pa.RecordBatch | None = None) -> None:
-        """One statement without an answer; once for each row of `parameters`, bound by their order."""
-        with self._statement(text, parameters) as statement:
+    def run(self, text: str, *values: str) -> None:
+        """One statement without an answer; `values` are bound by their order."""
+        with self._statement(text, values) as statement:
             statement.execute_update()
 
     def scalar(self, text: str, *values: str) -> Any:
         """The first column of the first row."""
-        bound = pa.RecordBatch.from_pylist([{str(n): v for n, v in enumerate(values)}]) if values else None
-        return self.table(text, bound)[0][0].as_py()
+        return self.table(text, *values)[0][0].as_py()
 
-    def table(self, text: str, parameters: pa.RecordBatch | None = None) -> pa.Table:
+    def table(self, text: str, *values: str) -> pa.Table:
         """All rows, in memory."""
-        with self._statement(text, parameters) as statement:
+        with self._statement(text, values) as statement:
             handle, _ = statement.execute_query()
             reader = AdbcRecordBatchReader._import_from_c(handle.address)
             try:
@@ -59,14 +60,14 @@ class AdbcSession:
                 each.close()
 
     @contextmanager
-    def _statement(self, text: str, parameters: pa.RecordBatch | None) -> Iterator[Any]:
+    def _statement(self, text: str, values: Sequence[str]) -> Iterator[Any]:
         """Closed before its session is, which would refuse to end."""
         statement: Any = AdbcStatement(self._connection)
         try:
             statement.set_sql_query(text)
-            if parameters is not None:
+            if values:
                 statement.prepare()
-                statement.bind(parameters)
+                statement.bind(pa.RecordBatch.from_arrays([of_texts([v]) for v in values], [str(n) for n in range(len(values))]))
             yield statement
         finally:
             statement.close()

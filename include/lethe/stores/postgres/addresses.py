@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.arrays import flags, of_numbers, of_texts
+
 _HEAD = 4
 """Bytes before an address: its family, the bits of its network, whether it is a cidr, its length."""
 _V4 = _HEAD + 4
@@ -25,15 +27,14 @@ def texts(sent: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _texts(chunk: pa.Array) -> pa.Array:
-    there = chunk.drop_null() if chunk.null_count else chunk
-    if len(there) and not pc.all(pc.equal(pc.binary_length(there), _V4)).as_py():
-        coded = chunk.dictionary_encode()
-        return pa.array([_text(value) for value in coded.dictionary.to_pylist()], pa.string()).take(coded.indices)
-    found = _version_4(there)
-    if not chunk.null_count:
-        return found
-    place = np.cumsum(pc.is_valid(chunk).to_numpy(zero_copy_only=False)) - 1
-    return found.take(pa.array(place, mask=pc.is_null(chunk).to_numpy(zero_copy_only=False)))
+    if not chunk.null_count and pc.min_max(pc.binary_length(chunk)).as_py() == {"min": _V4, "max": _V4}:
+        return _version_4(chunk)
+    nulls = flags(pc.is_null(chunk))
+    there = chunk.drop_null()
+    if pc.min_max(pc.binary_length(there)).as_py() == {"min": _V4, "max": _V4}:
+        return _version_4(there).take(of_numbers(np.cumsum(~nulls) - 1, nulls))
+    coded = chunk.dictionary_encode()
+    return of_texts([_text(value) for value in coded.dictionary.to_pylist()]).take(coded.indices)
 
 
 def _version_4(sent: pa.Array) -> pa.Array:

@@ -6,9 +6,11 @@ SQLSTATE, without their text, which quotes statements and rows.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -41,17 +43,9 @@ _SETTINGS = {
 }
 """As those of the deleting session, and those that a value's text depends on."""
 
-_INSERT = "insert into pg_temp.lethe_holds values ($1, $2, $3, $4, $5, $6, $7)"
-_HOLDS = pa.schema(
-    [
-        ("id", pa.int64()),
-        ("dataset", pa.string()),
-        ("tenant", pa.string()),
-        ("person_dataset", pa.string()),
-        ("person_key", pa.string()),
-        ("since", pa.timestamp("us", tz="UTC")),
-        ("until", pa.timestamp("us", tz="UTC")),
-    ]
+_INSERT = (
+    "insert into pg_temp.lethe_holds select * from jsonb_to_recordset($1::text::jsonb) as h"
+    "(id bigint, dataset text, tenant text, person_dataset text, person_key text, since timestamptz, until timestamptz)"
 )
 _LOADED_BY = "select pg_current_xact_id()::text"
 _SEES = "select pg_visible_in_snapshot($1::xid8, pg_current_snapshot())"
@@ -90,7 +84,7 @@ class ArrowReader:
             session.run(CREATE)
             session.run("delete from pg_temp.lethe_holds")
             if wanted:
-                session.run(_INSERT, pa.RecordBatch.from_pylist(rows_of(wanted), schema=_HOLDS))
+                session.run(_INSERT, json.dumps(rows_of(wanted), default=datetime.isoformat))
             self._loaded_by = str(session.scalar(_LOADED_BY))
             session.run("commit")
             self._loaded = wanted

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.arrays import flags, numbers, of_numbers
+
 _SECOND, _DAY = 1_000_000, 86_400_000_000  # microseconds
 _LOOK = 6 * 3600
 """Seconds between two looks at a zone's offset: no zone ever changed its clocks twice in that time."""
@@ -21,7 +23,7 @@ _LOOK = 6 * 3600
 
 def hash_of(keys: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.int64]:
     """hashint8extended(key, 0) of int64 keys without NULL: the last mixing of Jenkins' lookup3, as PostgreSQL has it for every version."""
-    values = np.asarray(keys.to_numpy(zero_copy_only=False) if isinstance(keys, pa.Array) else keys.to_numpy(), dtype=np.int64)
+    values = numbers(keys)
     low, high = values.astype(np.uint32), (values >> 32).astype(np.uint32)
     low ^= np.where(values >= 0, high, ~high)
     first = np.uint32((0x9E3779B9 + 4 + 3_923_095) & 0xFFFFFFFF)
@@ -47,18 +49,18 @@ def local_days(instants: pa.ChunkedArray | pa.Array, zone: str) -> pa.ChunkedArr
 
 
 def _local(chunk: pa.Array, zone: ZoneInfo) -> pa.Array:
-    numbers = chunk.view(pa.int64()) if chunk.type != pa.int64() else chunk
-    ends = pc.min_max(numbers).as_py()
+    ends = pc.min_max(chunk.view(pa.int64())).as_py()
     if ends["min"] is None:
         return pa.nulls(len(chunk), pa.date32())
-    values = pc.fill_null(numbers, ends["min"]).to_numpy(zero_copy_only=False)
+    nulls = flags(pc.is_null(chunk)) if chunk.null_count else None
+    values = numbers(chunk) if nulls is None else np.where(nulls, ends["min"], numbers(chunk))
     begins, offsets = _offsets(ends["min"] // _SECOND, ends["max"] // _SECOND, zone)
     if len(offsets) == 1:
         local = values + offsets[0] * _SECOND
     else:
         local = values + offsets[np.searchsorted(begins * _SECOND, values, side="right")] * _SECOND
     days = np.floor_divide(local, _DAY).astype(np.int32)
-    return pa.array(days, mask=pc.is_null(chunk).to_numpy(zero_copy_only=False) if chunk.null_count else None).view(pa.date32())
+    return of_numbers(days, nulls).view(pa.date32())
 
 
 def _offsets(first: int, last: int, zone: ZoneInfo) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lethe.arrays import flags, numbers, of_numbers
 from lethe.errors import NotArchivable
 
 INSTANT_INFINITY, DAY_INFINITY = 2**63 - 1, 2**31 - 1
@@ -40,11 +41,12 @@ def put_right(table: pa.Table) -> pa.Table:
 
 def _chunk(chunk: pa.Array, name: str) -> pa.Array:
     width = chunk.type.bit_width
-    numbers, highest = chunk.view(pa.int64() if width == 64 else pa.int32()), INSTANT_INFINITY if width == 64 else DAY_INFINITY
-    ends: dict[str, Any] = pc.min_max(numbers).as_py()
+    highest = INSTANT_INFINITY if width == 64 else DAY_INFINITY
+    ends: dict[str, Any] = pc.min_max(chunk.view(pa.int64() if width == 64 else pa.int32())).as_py()
     if ends["min"] is None or (ends["min"] >= _EARLIEST[width] and ends["max"] < highest):
         return chunk
-    values = pc.fill_null(numbers, 0).to_numpy(zero_copy_only=False).copy()
+    nulls = flags(pc.is_null(chunk))
+    values = np.where(nulls, 0, numbers(chunk))
     above, below = (values == wrapped for wrapped in _WRAPPED[width])
     if np.any((values == highest) | (values < _EARLIEST[width]) & ~above & ~below):
         raise NotArchivable(
@@ -52,4 +54,4 @@ def _chunk(chunk: pa.Array, name: str) -> pa.Array:
             fix="Correct such values in the source, or leave the column out of the rule's `columns`.",
         )
     values[above], values[below] = highest, -highest
-    return pa.array(values, mask=pc.is_null(chunk).to_numpy(zero_copy_only=False)).view(chunk.type)
+    return of_numbers(values, nulls).view(chunk.type)

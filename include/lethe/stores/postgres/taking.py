@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import DateTime
 
+from lethe.arrays import of_numbers
 from lethe.catalog.model import Path
 from lethe.errors import WrongCount
 from lethe.plan.model import HoldScope
@@ -125,7 +126,7 @@ class Reading:
             source = self._source(row, expression)
             if source is not None:
                 found = found.append_column(name, found[source].cast(_AS_READ.get(name, pa.string())))
-        found = found.append_column(HASH, pa.array(hash_of(found[KEY])))
+        found = found.append_column(HASH, of_numbers(hash_of(found[KEY])))
         return (
             found if DAY in found.column_names else found.append_column(DAY, local_days(found[CLOCK], predicate_of(self.target.step).zone))
         )
