@@ -106,8 +106,7 @@ class ArrowReader:
             raise RuntimeError("load the holds before reading: with_holds()")
         text = rendered(quoting, statement, values)
         with self._in_psycopg_words():
-            session.run("begin isolation level repeatable read read only")
-            session.run(f"set transaction snapshot '{snapshot}'")
+            session.run(f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'")
             if not session.scalar(_SEES, self._loaded_by):
                 raise RuntimeError("the holds were loaded after the snapshot was taken: it does not see them")
             table = session.table(text)
