@@ -64,8 +64,12 @@ class Round:
 
 
 def measure(ground: Ground) -> list[Row]:
-    """Ratios of each round; the peak memory of the two processes at half of the rows and at all of them."""
+    """Ratios of each round; the peak memory of the two processes at half of the rows and at all of them. A first archive by hand warms the
+    store and is not counted: whoever came first took twice as long."""
     with shelf() as kept:
+        with ground.copy("dense") as database:
+            by_hand.archive(ground.server.url(database), f"SELECT {AS_READ} {DUE}", kept.connection)
+            kept.empty()
         rounds = [_round(ground, kept) for _ in range(ground.repeat)]
         read, archived = _all_rows(ground, kept)
     due, middle = f"{rounds[0].archived.rows:,} due", sorted(rounds, key=lambda r: r.archived.seconds)[len(rounds) // 2]
