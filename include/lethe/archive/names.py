@@ -30,16 +30,16 @@ def fingerprint(key: bytes) -> str:
     return keyed_digest(key, "lethe", "names")[:16]
 
 
-def names_of(key: bytes, dataset: str, values: pa.Array) -> pa.Array:
-    """The names of a column of keys (text), NULL where there is none."""
-    coded = pc.dictionary_encode(values)
-    coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
-    names = of_texts([None if v is None else name_of(key, dataset, v) for v in coded.dictionary.to_pylist()])
-    return names.take(coded.indices)
+def names_of(key: bytes, dataset: str, values: pa.Array) -> pa.DictionaryArray:
+    """The names of a column of keys (text or integers), each different one once; a NULL is one of them."""
+    coded = values.dictionary_encode(null_encoding="encode")
+    keys = coded.dictionary.cast(pa.string()).to_pylist()
+    return pa.DictionaryArray.from_arrays(coded.indices, of_texts([None if k is None else name_of(key, dataset, k) for k in keys]))
 
 
 def person_lists(key: bytes, columns: Sequence[tuple[str, pa.Array]], rows: int) -> pa.Array:
-    """The persons of each row, as lists of names, each once. `columns`: for each way the identity dataset, and keys (text) or lists of them."""
+    """The persons of each row, as lists of names, each once. `columns`: for each way the identity dataset, and keys (text or integers) or lists
+    of them."""
     ways = [_parts(key, dataset, values) for dataset, values in columns]
     row = np.concatenate([np.empty(0, np.int64), *(r for r, _ in ways)])
     names = pa.concat_arrays([pa.nulls(0, pa.string()), *(n for _, n in ways)])
@@ -59,5 +59,5 @@ def _parts(key: bytes, dataset: str, values: pa.Array) -> tuple[np.ndarray, pa.A
     else:
         row = np.arange(len(values))
     there = flags(pc.is_valid(values))
-    named = names_of(key, dataset, values)
+    named = names_of(key, dataset, values).cast(pa.string())
     return row[there], named.filter(of_flags(there))

@@ -146,13 +146,13 @@ class Archiver:
             self._readings[step.id] = Reading(target=target, projected=projected)
         return self._readings[step.id]
 
-    def _rows(self, found: pa.Table, reading: Reading, tenants: pa.Array) -> pa.Table:
+    def _rows(self, found: pa.Table, reading: Reading, tenants: pa.DictionaryArray) -> pa.Table:
         """The rows as they are kept: the law's columns, then Lethe's own."""
         ways = [(d, found[f"{taking.PERSON}{n}"].combine_chunks()) for n, d in enumerate(reading.identities)]
         kept = as_kept(found, reading.projected)
         own = {
             CLOCK: found[taking.CLOCK].cast(pa.timestamp("us", "UTC")),
-            TENANT: tenants,
+            TENANT: tenants.cast(pa.string()),
             PERSONS: person_lists(self.ctx.digest_key, ways, found.num_rows),
             KEY64: found[taking.KEY],
         }
@@ -183,9 +183,8 @@ class Archiver:
         self.books.uploaded(manifest.model_copy(update={"encryption": encryption, "etag": put.etag or None}), put.version)
 
 
-def _by_tenant(tenants: pa.Array, kept: np.ndarray) -> dict[str, tuple[int, int]]:
+def _by_tenant(tenants: pa.DictionaryArray, kept: np.ndarray) -> dict[str, tuple[int, int]]:
     """Rows archived and rows only deleted, by the tenant's name in the archive; "" for rows that lead to none."""
-    coded = tenants.dictionary_encode(null_encoding="encode")
-    codes, names = numbers(coded.indices), coded.dictionary.to_pylist()
+    codes, names = numbers(tenants.indices), tenants.dictionary.to_pylist()
     rows, archived = np.bincount(codes, minlength=len(names)), np.bincount(codes[kept], minlength=len(names))
     return {name or "": (int(a), int(n - a)) for name, a, n in zip(names, archived, rows, strict=True)}

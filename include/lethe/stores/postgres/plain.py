@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from functools import cached_property
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic
 from typing import Any, Self
 from zoneinfo import ZoneInfo
@@ -73,10 +73,12 @@ class Size:
 
 @dataclass(kw_only=True)
 class Share:
-    """What is left of a range of clock values or blocks: each piece of it is handed out once, to whichever lane asks first."""
+    """What is left of a range of clock values or blocks: each piece of it is handed out once, to whichever lane asks first. `begun` is set
+    with the first of them: then `spent` says whether there is any for another lane."""
 
     low: Any
     end: Any
+    begun: Event = field(default_factory=Event, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     @property
@@ -91,6 +93,7 @@ class Share:
                 return None
             piece = (self.low, cut(self.low, self.end))
             self.low = piece[1]
+            self.begun.set()
             return piece
 
 

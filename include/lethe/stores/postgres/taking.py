@@ -42,8 +42,9 @@ from lethe.stores.postgres.tables import Reached, reach_key
 
 KEY, HASH, YOUNG, DAY, CLOCK, TENANT, PERSON = "~key", "~hash", "~young", "~day", "~clock", "~tenant", "~person"
 """Columns of the rows taken, beside those that are kept: the key64 and its hash (int64), whether the row is younger than the plan's
-snapshot (bool), the local day of its clock (date), the instant at which that begins (timestamptz), its tenant's key (text); and for each
-of the dataset's ways to persons, numbered from 0, the key there (text), or the keys of a way that may lead to several (text[])."""
+snapshot (bool), the local day of its clock (date), the instant at which that begins (timestamptz), its tenant's key (text, or the integer that
+it is); and for each of the dataset's ways to persons, numbered from 0, the key there (likewise), or the keys of a way that may lead to
+several (text[])."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,8 @@ class Reading:
         for name, expression in self._needed(row).items():
             source = self._source(row, expression)
             if source is not None:
-                found = found.append_column(name, found[source].cast(_AS_READ.get(name, pa.string())))
+                column = found[source]
+                found = found.append_column(name, column.cast(_AS_READ[name]) if name in _AS_READ else column)
         found = found.append_column(HASH, of_numbers(hash_of(found[KEY])))
         return (
             found if DAY in found.column_names else found.append_column(DAY, local_days(found[CLOCK], predicate_of(self.target.step).zone))
@@ -152,7 +154,7 @@ class Reading:
 
 
 _AS_READ = {KEY: pa.int64(), CLOCK: pa.timestamp("us", "UTC"), DAY: pa.date32()}
-"""As what such a column comes; the others are text."""
+"""As what such a column comes; the others are the text or the integer that they are."""
 
 
 def refuse_other_count(target: Target, deleted: int, fingerprint: int | None, taken: Taken) -> None:
