@@ -33,6 +33,7 @@ def client(connection: Connection, *, patient: bool = True, links: bool = False)
     endpoint = connection.extra.get("endpoint_url") or None
     require_https(connection, endpoint)
     config = Config(
+        user_agent="lethe",  # what the store's access log says; boto3's own is put together anew for each request
         signature_version="s3v4" if links else None,
         retries={"mode": "standard", "max_attempts": _ATTEMPTS if patient else _HURRIED},
         connect_timeout=5 if patient else 2,
