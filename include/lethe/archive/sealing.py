@@ -15,6 +15,7 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.keys import manifest_key
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
+from lethe.control.commits import without_waiting
 
 Point = Callable[[str], None]
 
@@ -48,4 +49,5 @@ def seal(
                 until = bucket.lock(known.key, known.version, manifest.expires_at)
                 point("archive.lock.after")
             with book.begin():
+                without_waiting(book)
                 manifests.seal(book, known.id, until)

@@ -20,10 +20,10 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
 from lethe.archive.posture import refuse_unfit
+from lethe.control.commits import durably
 from lethe.errors import LetheError, ObjectErrors
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
-from lethe.purge.sources import durably
 
 log = logging.getLogger(__name__)
 _WAITING = 4

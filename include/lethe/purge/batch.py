@@ -25,6 +25,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from lethe.control.commits import durably, without_waiting
 from lethe.control.holds import batch_gate
 from lethe.errors import InDoubt
 from lethe.plan.model import HoldScope
@@ -36,16 +37,13 @@ from lethe.purge.filing import Filer
 from lethe.purge.intents import Backend, Counted
 from lethe.purge.lease import Lease, confirm, renew
 from lethe.purge.recover import recover
-from lethe.purge.sources import Sources, abandon, durably, is_locked, is_lost
+from lethe.purge.sources import Sources, abandon, is_locked, is_lost
 from lethe.purge.tally import Tally
 from lethe.stores.postgres.delete import Outcome, Piece, Prepared, Technique
 from lethe.stores.postgres.statistics import deleted_by_table, difference
 
 log = logging.getLogger(__name__)
 _BACKEND = text("select pg_backend_pid() as pid, backend_start from pg_stat_activity where pid = pg_backend_pid()")
-_NO_WAIT = text("set local synchronous_commit = off")
-"""For closing an intent: should the server crash before that is on disk, the intent is open again, and recovery asks what became of it."""
-
 _HASHED = text("select bit_xor(hashint8extended(k, 0)) from unnest(cast(:keys as bigint[])) as k")
 
 
@@ -301,7 +299,7 @@ class Runner:
         book = self.book
         with book.begin() as work:
             point("intent.close.before", book)
-            book.execute(_NO_WAIT)
+            without_waiting(book)  # an intent that is open again after a crash is one whose fate recovery asks
             intents.close_intents(book, self.lease.plan, self.lease.attempt, numbers, "committed")
             self.archiver.books.confirm(book, numbers)
             work.commit()

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from lethe.catalog.model import Store
 from lethe.connections import Connection as LetheConnection
 from lethe.connections import Connections
+from lethe.control.commits import DURABLE
 from lethe.errors import LetheError, PartialView, StatementEnded, StillLocked, StoreFull, Unreachable
 from lethe.plan.model import HoldScope
 from lethe.purge.context import Limits
@@ -20,21 +21,6 @@ from lethe.stores.postgres.predicate import load_holds
 
 _LOCKED = {"55P03", "40P01", "40001"}
 _FULL = {"53100", "53200", "53000"}
-
-
-_DURABLE = "select set_config('synchronous_commit', 'on', %(local)s) where current_setting('synchronous_commit') = 'off'"
-"""What is recorded as deleted, or about to be, must survive a crash of the server, whatever the role's or database's setting says."""
-
-
-def durably(connection: Connection) -> None:
-    """From now on the transactions of this session wait until their commits are on disk, but for one that says otherwise for itself.
-
-    Call it outside of a transaction; it asks once a session.
-    """
-    if "lethe.durable" not in connection.info:
-        with connection.begin():
-            connection.exec_driver_sql(_DURABLE, {"local": False})
-        connection.info["lethe.durable"] = True
 
 
 class Sources:
@@ -124,7 +110,7 @@ class Sources:
         with raw.cursor() as cursor:
             for name, value in settings.items():
                 cursor.execute("select set_config(%s, %s, false)", (name, str(value)))
-            cursor.execute(_DURABLE, {"local": False})
+            cursor.execute(DURABLE, {"local": False})
         raw.commit()
 
 

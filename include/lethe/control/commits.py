@@ -1,0 +1,26 @@
+"""When a commit waits for the disk. What is recorded as deleted, or about to be, must survive a crash of the server, whatever the role's or the
+database's setting says; what recovery finds out by itself need not wait.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+DURABLE = "select set_config('synchronous_commit', 'on', %(local)s) where current_setting('synchronous_commit') = 'off'"
+_NO_WAIT = text("set local synchronous_commit = off")
+
+
+def durably(connection: Connection) -> None:
+    """From now on the transactions of this session wait until their commits are on disk, but for one that says otherwise for itself.
+
+    Call it outside of a transaction; it asks once a session.
+    """
+    if "lethe.durable" not in connection.info:
+        with connection.begin():
+            connection.exec_driver_sql(DURABLE, {"local": False})
+        connection.info["lethe.durable"] = True
+
+
+def without_waiting(connection: Connection) -> None:
+    """The caller's transaction does not wait: should the server crash before it is on disk, it never was."""
+    connection.execute(_NO_WAIT)
