@@ -27,7 +27,8 @@ from lethe.policy.period import Period
 
 COLUMNS = ("id", "occurred_at", "tenant_id", "user_id", "level", "host", "request_id", "ip", "path", "message", "context")
 TERMS = ArchiveTerms(law="Code de commerce L123-22", ground="obligation", period=Period("P10Y"), columns=COLUMNS)
-AS_READ = ", ".join(f"{c}::text" if c in {"request_id", "ip", "context"} else c for c in COLUMNS)
+AS_READ = ", ".join(f"{c}::text" if c in {"ip", "context"} else c for c in COLUMNS)
+"""By hand, with the casts that MEASURED advises."""
 DUE = f"FROM app.technical_logs WHERE occurred_at < '{CUTOFF.isoformat()}'"
 ALL = datetime(2026, 6, 1, tzinfo=UTC)
 """A cutoff that leaves no row."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import QueuePool, create_engine, text
 
 from demo.ceph import CephGateway
 from demo.postgres import PostgresServer
@@ -22,6 +22,7 @@ from helpers.archiving import Archive, archive_on, archiving, connections_of, pu
 from helpers.control import DIGEST_KEY
 from helpers.purging import AS_OF, CUTOFF, QUICK, STORE, World, plan_of, step, world_of
 from lethe.archive import posture
+from lethe.control.commits import durably, without_waiting
 from lethe.errors import StoreBusy
 from lethe.plan.model import Step
 from lethe.purge import archiving as archiving_module
@@ -256,3 +257,31 @@ def test_a_commit_waits_for_the_disk_whatever_its_role_says(world: World) -> Non
         sources.close()
     finally:
         world.sql("ALTER ROLE lethe_purger RESET synchronous_commit")
+
+
+@pytest.mark.parametrize("before", ["off", "on", "local"])
+def test_what_is_recorded_waits_for_the_disk_whatever_is_said_before_or_later(world: World, before: str) -> None:
+    world.sql(f"ALTER ROLE lethe_runtime SET synchronous_commit = {before}")
+    engine = create_engine(world.control.runtime.url, poolclass=QueuePool, pool_size=1, max_overflow=0)
+    shown = text("SHOW synchronous_commit")
+    try:
+        for _ in range(2):
+            with engine.connect() as book:
+                durably(book)
+                with book.begin() as work:
+                    assert book.scalar(shown) == ("on" if before == "off" else before)
+                    without_waiting(book)
+                    assert book.scalar(shown) == "off"
+                    work.rollback()
+                with book.begin():
+                    assert book.scalar(shown) == ("on" if before == "off" else before), "an end of a transaction undoes nothing"
+        with engine.connect() as book:
+            book.invalidate()
+        with engine.connect() as book:
+            assert book.scalar(shown) == before, "a control: a new session has what its role says"
+            book.rollback()
+            durably(book)
+            assert book.scalar(shown) != "off"
+    finally:
+        engine.dispose()
+        world.sql("ALTER ROLE lethe_runtime RESET synchronous_commit")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -541,3 +542,28 @@ def test_a_database_of_another_encoding_is_read_as_text_and_bad_text_is_refused(
                     _read(reader, source, select(row.c.a))
         reader.close()
         engine.dispose()
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1", "SQL_ASCII"])
+def test_holds_come_as_they_are_whatever_the_server_s_encoding(encoded: Callable[[str], str], encoding: str) -> None:
+    url = encoded(encoding)
+    engine, reader = _engine(url, client_encoding="utf8"), _reader(url)
+    since, until = datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2026, 3, 29, 1, tzinfo=timezone(timedelta(hours=2)))
+    given = [
+        HoldScope(id=1, dataset="logs", tenant='é"\\', since=since, until=until),
+        HoldScope(id=2**62, person=("users", "7'\u00a0x")),
+        HoldScope(id=3, tenant=""),
+    ]
+    reader.with_holds(given)
+    kept: Any = literal_column("(select jsonb_agg(to_jsonb(h) order by id) from pg_temp.lethe_holds h)::text").label("a")
+    with engine.connect() as source:
+        found = json.loads(_read(reader, source, select(kept))["a"][0].as_py())
+    reader.close()
+    engine.dispose()
+    assert [(h["id"], h["dataset"], h["tenant"], h["person_dataset"], h["person_key"]) for h in found] == [
+        (1, "logs", 'é"\\', None, None),
+        (3, None, "", None, None),
+        (2**62, None, None, "users", "7'\u00a0x"),
+    ]
+    assert [datetime.fromisoformat(found[0][name]) for name in ("since", "until")] == [since, until]
+    assert found[1]["since"] is None and found[2]["until"] is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -217,3 +218,34 @@ def test_nobody_is_told_in_an_object_that_was_named_by_another_key(scope: dict[s
 )
 def test_what_a_hold_means_without_a_name_is_told_by_any_key(scope: dict[str, Any], rows: list[int]) -> None:
     assert [i for i, held in enumerate(held_rows(TABLE, named([hold(**scope)], OTHER, CATALOG), manifest())) if held] == rows
+
+
+KEPT = (
+    b'{"attempt":1,"clock_is_a_day":false,"columns":[{"kept_as":"int64","name":"id","source":"bigint"}],"dataset":"contracts",'
+    b'"encryption":"aws:kms","etag":null,"expires_at":"2026-06-01T22:00:00Z","expires_on":"2026-06-02","ground":"claims",'
+)
+"""How a manifest begins that lies beside an object."""
+
+
+def test_a_manifest_is_the_same_today_and_in_ten_years() -> None:
+    """It lies beside its object as long as that does, and is compared with what is known of it: change it only with a way to read old ones."""
+    written = manifest().to_json()
+    assert written.startswith(KEPT)
+    assert Manifest.model_validate_json(written) == manifest()
+    assert sorted(json.loads(written)) == [
+        *(
+            "attempt",
+            "clock_is_a_day",
+            "columns",
+            "dataset",
+            "encryption",
+            "etag",
+            "expires_at",
+            "expires_on",
+            "ground",
+            "id",
+            "key",
+            "law",
+        ),
+        *("names", "persons", "plan", "policy_version", "replaces", "rows", "rule", "sha256", "size", "step", "store", "tenants", "zone"),
+    ]

@@ -1,4 +1,4 @@
-"""How a process that archives holds memory: what a batch took stays with the process for the next one, and no more than that.
+"""How a process that archives holds memory: what a batch took stays with the process for the next one.
 
 Measured with two lanes of 50,000 rows: Arrow's own pool (mimalloc) never had more than 14 MB in use and held 80. glibc by itself gives each large
 array back to the system and asks for it again, and the kernel clears its pages each time: a tenth of all processor time. With thresholds above

@@ -16,13 +16,12 @@ LENGTH = 32
 """Hex digits kept of a keyed digest: 128 bits, so that two persons share one by chance never."""
 
 
-@lru_cache(maxsize=1 << 15)
 def name_of(key: bytes, dataset: str, value: str) -> str:
-    """The archive's name of a person or tenant: the beginning of `keyed_digest`. Raises EvidenceRefused without a usable key.
-
-    The last ones are remembered: the same tenants are in every batch.
-    """
+    """The archive's name of a person or tenant: the beginning of `keyed_digest`. Raises EvidenceRefused without a usable key."""
     return keyed_digest(key, dataset, value)[:LENGTH]
+
+
+_remembered = lru_cache(maxsize=1 << 14)(name_of)
 
 
 def fingerprint(key: bytes) -> str:
@@ -30,11 +29,13 @@ def fingerprint(key: bytes) -> str:
     return keyed_digest(key, "lethe", "names")[:16]
 
 
-def names_of(key: bytes, dataset: str, values: pa.Array) -> pa.DictionaryArray:
-    """The names of a column of keys (text or integers), each different one once; a NULL is one of them."""
+def names_of(key: bytes, dataset: str, values: pa.Array, *, again: bool = False) -> pa.DictionaryArray:
+    """The names of a column of keys (text or integers), each different one once; a NULL is one of them. `again`: the same keys are in every
+    batch, as tenants are, so their names are remembered."""
+    name = _remembered if again else name_of
     coded = values.dictionary_encode(null_encoding="encode")
     keys = coded.dictionary.cast(pa.string()).to_pylist()
-    return pa.DictionaryArray.from_arrays(coded.indices, of_texts([None if k is None else name_of(key, dataset, k) for k in keys]))
+    return pa.DictionaryArray.from_arrays(coded.indices, of_texts([None if k is None else name(key, dataset, k) for k in keys]))
 
 
 def person_lists(key: bytes, columns: Sequence[tuple[str, pa.Array]], rows: int) -> pa.Array:

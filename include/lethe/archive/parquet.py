@@ -89,7 +89,7 @@ def _same(file: pq.ParquetFile, field: pa.Field, mine: pa.ChunkedArray) -> bool:
     """Are a column's values those of the file, all of them?"""
     at = 0
     for batch in file.iter_batches(batch_size=_COMPARED, columns=[field.name], use_threads=False):
-        found = batch.column(0)
+        found = batch.column(field.name)
         found = pa.chunked_array([found if found.type == field.type else found.cast(field.type)])
         part = mine.slice(at, len(found))
         at += len(found)

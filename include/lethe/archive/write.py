@@ -44,6 +44,8 @@ def over(days: pa.Array, terms: ArchiveTerms, predicate: Predicate) -> tuple[np.
     """For each row its `expires_on` (datetime64[D]), and whether its period is over already as of the plan."""
     today = predicate.as_of.astimezone(ZoneInfo(predicate.zone)).date()
     coded = pc.dictionary_encode(days)
+    if days.null_count:
+        raise TypeError("a row that is due has no day")
     ends = np.array([np.datetime64(expires_on(d, terms), "D") for d in coded.dictionary.to_pylist()], dtype="datetime64[D]")
     expires = ends[numbers(coded.indices)] if len(days) else np.empty(0, "datetime64[D]")
     return expires, expires <= np.datetime64(today, "D")

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-DURABLE = "select set_config('synchronous_commit', 'on', %(local)s) where current_setting('synchronous_commit') = 'off'"
+DURABLE = (
+    "select set_config('synchronous_commit', case c when 'off' then 'on' else c end, false) from current_setting('synchronous_commit') as c"
+)
+"""For a session: what its role or database says later does not reach it any more."""
 _NO_WAIT = text("set local synchronous_commit = off")
 
 
@@ -17,7 +20,7 @@ def durably(connection: Connection) -> None:
     """
     if "lethe.durable" not in connection.info:
         with connection.begin():
-            connection.exec_driver_sql(DURABLE, {"local": False})
+            connection.exec_driver_sql(DURABLE)
         connection.info["lethe.durable"] = True
 
 

@@ -113,7 +113,7 @@ class Archiver:
         found = reading.completed(row, found)
         kept = np.zeros(found.num_rows, dtype=bool)
         stored: tuple[str, ...] = ()
-        tenants = names_of(self.ctx.digest_key, target.store.tenants or "", found[taking.TENANT].combine_chunks())
+        tenants = names_of(self.ctx.digest_key, target.store.tenants or "", found[taking.TENANT].combine_chunks(), again=True)
         if target.step.archive is not None and isinstance(target.step.predicate, Predicate):
             expires, is_over = over(found[taking.DAY].combine_chunks(), target.step.archive, target.step.predicate)
             kept = ~is_over

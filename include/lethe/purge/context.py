@@ -109,7 +109,9 @@ class PurgeContext:
         most = max(1, min(limits.archive_most, int(limits.archive_bytes / max(row_bytes, 1.0))))
         gentle = self.pace == "gentle"
         rows = min(limits.gentle_window if gentle else limits.archive_window, most)
-        return Size(rows=rows, most=rows if gentle else most, aim=limits.gentle_aim if gentle else limits.archive_aim)
+        if gentle:
+            return Size(rows=rows, most=rows, aim=limits.gentle_aim)
+        return Size(rows=rows, most=most, aim=limits.archive_aim, least=max(1, most // 5))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -195,8 +195,8 @@ def _is_left(part: Techniques, swept: Swept, runner: Runner, errors: dict[str, B
 
 
 def _sweep(technique: Any, lanes: Sequence[Runner]) -> int:
-    """Batches until the technique is done; rows deleted. A plain technique goes on in every lane once the piece of its first batch is seen not
-    to be all: while one lane writes its records, the other deletes."""
+    """Batches until the technique is done; rows deleted. A plain technique goes on in every lane once its first batch has shown that one
+    is not enough, and that nothing is wrong with the table: while one lane writes its records, the other deletes."""
     cursor = lanes[0].guarded(lambda: _started(technique, lanes[0]))
     if cursor is None:
         return 0
@@ -204,16 +204,15 @@ def _sweep(technique: Any, lanes: Sequence[Runner]) -> int:
     if not hasattr(technique, "beside") or len(lanes) == 1:
         return _drain(technique, cursor, lanes[0], stop)
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
-        works = [pool.submit(_drain, technique, cursor, lanes[0], stop)]
-        works[0].add_done_callback(lambda _: cursor.share.begun.set())
+        first = pool.submit(lanes[0].run, technique, cursor).result()  # a lane's: what it frees, the lane's next batch takes
+        if first.done:
+            return int(first.rows)
+        works = [pool.submit(_drain, technique.beside(), replace(first.cursor), lane, stop) for lane in lanes]
         try:
-            cursor.share.begun.wait()
-            if not cursor.share.spent:
-                works += [pool.submit(_drain, technique.beside(), replace(cursor, piece=None), lane, stop) for lane in lanes[1:]]
             wait(works, return_when=FIRST_EXCEPTION)
         finally:
             stop.set()
-    return sum(work.result() for work in works)
+    return int(first.rows) + sum(work.result() for work in works)
 
 
 def _drain(technique: Any, cursor: Any, runner: Runner, stop: Event) -> int:

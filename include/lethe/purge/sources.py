@@ -110,7 +110,7 @@ class Sources:
         with raw.cursor() as cursor:
             for name, value in settings.items():
                 cursor.execute("select set_config(%s, %s, false)", (name, str(value)))
-            cursor.execute(DURABLE, {"local": False})
+            cursor.execute(DURABLE)
         raw.commit()
 
 

@@ -66,7 +66,6 @@ class ArrowReader:
         self._session: AdbcSession | None = None
         self._loaded: tuple[HoldScope, ...] | None = None
         self._loaded_by = ""
-        self._unsure = True
 
     def with_holds(self, holds: Sequence[HoldScope]) -> None:
         """Makes the session's table of holds these and no others; opens the session if need be. Does nothing when they are there.
@@ -84,7 +83,7 @@ class ArrowReader:
             session.run(CREATE)
             session.run("delete from pg_temp.lethe_holds")
             if wanted:
-                session.run(_INSERT, json.dumps(rows_of(wanted), default=datetime.isoformat))
+                session.run(_INSERT, json.dumps(rows_of(wanted), default=datetime.isoformat, ensure_ascii=False))
             self._loaded_by = str(session.scalar(_LOADED_BY))
             session.run("commit")
             self._loaded = wanted
@@ -111,7 +110,7 @@ class ArrowReader:
                 raise RuntimeError("the holds were loaded after the snapshot was taken: it does not see them")
             table = session.table(text)
             session.run("commit")
-        return put_right(_valid(table) if self._unsure else table)
+        return put_right(_valid(table))
 
     def close(self) -> None:
         """Closes the session, whatever its state."""
@@ -126,7 +125,6 @@ class ArrowReader:
         try:
             for name, value in {**_SETTINGS, **self._limits}.items():
                 session.scalar("select set_config($1, $2, false)", name, value)
-            self._unsure = session.scalar("select current_setting('server_encoding')") == "SQL_ASCII"
         except AdbcError:
             self.close()
             raise
@@ -164,7 +162,7 @@ def rendered(quoting: Session, statement: Select[Any], values: Mapping[str, Any]
 
 
 def _valid(table: pa.Table) -> pa.Table:
-    """The same table; NotArchivable when a text is not UTF-8, as a database of encoding SQL_ASCII may have it: no other one does."""
+    """The same table; NotArchivable when a text is not UTF-8: a database of that encoding sends what it has without looking at it."""
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             column.validate(full=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from functools import cached_property
-from threading import Event, Lock
+from threading import Lock
 from time import monotonic
 from typing import Any, Self
 from zoneinfo import ZoneInfo
@@ -73,12 +73,10 @@ class Size:
 
 @dataclass(kw_only=True)
 class Share:
-    """What is left of a range of clock values or blocks: each piece of it is handed out once, to whichever lane asks first. `begun` is set
-    with the first of them: then `spent` says whether there is any for another lane."""
+    """What is left of a range of clock values or blocks: each piece of it is handed out once, to whichever lane asks first."""
 
     low: Any
     end: Any
-    begun: Event = field(default_factory=Event, repr=False)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     @property
@@ -93,7 +91,6 @@ class Share:
                 return None
             piece = (self.low, cut(self.low, self.end))
             self.low = piece[1]
-            self.begun.set()
             return piece
 
 
@@ -326,7 +323,8 @@ class BlockRanges(Plain):
 
     def start(self, connection: Connection) -> Turn | None:
         """From the first block to the last."""
-        self._blocks = max(4, int(1.5 * self.size.rows / max(self.per_block, 1)))
+        more = 1.0 if self.taking else 1.5  # rows that are taken are held in memory, and all of a block may be due
+        self._blocks = max(4, int(more * self.size.rows / max(self.per_block, 1)))
         end = self.blocks(connection)
         return Turn(share=Share(low=0, end=end)) if end else None
 
