@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def forms(text: str) -> dict[str, bytes]:
-    """The text as such, JSON-escaped, percent-encoded, in hex and in base64 at each of the three offsets that it may start at."""
+    """The text as such, JSON-escaped, percent-encoded, in hex and in base64 at each of the three offsets that it may start at.
+
+    Left out is an offset that leaves a short text fewer than six characters of base64: random bytes have those by chance.
+    """
     plain = text.encode()
     found = {
         "plain": plain,
@@ -33,9 +36,10 @@ def forms(text: str) -> dict[str, bytes]:
     }
     for offset in range(3):
         cut = len(plain) - (len(plain) + offset) % 3
-        coded = base64.b64encode(b"\0" * offset + plain[:cut])[4 if offset else 0 :]
-        found[f"base64 at {offset}"] = coded.rstrip(b"=")[:-1]
-        found[f"base64url at {offset}"] = coded.translate(bytes.maketrans(b"+/", b"-_")).rstrip(b"=")[:-1]
+        coded = base64.b64encode(b"\0" * offset + plain[:cut])[4 if offset else 0 :].rstrip(b"=")[:-1]
+        if len(coded) >= 6:
+            found[f"base64 at {offset}"] = coded
+            found[f"base64url at {offset}"] = coded.translate(bytes.maketrans(b"+/", b"-_"))
     return {name: form.lower() for name, form in found.items()}
 
 

@@ -69,8 +69,7 @@ def _text(sent: Any) -> str | None:
         return f"{IPv4Address(address)}/{bits}"
     number = int.from_bytes(address, "big")
     high = number >> 32
-    if high == 0xFFFF or (
-        high == 0 and number >> 16
-    ):  # PostgreSQL writes a version 4 address within with dots, as Python does from 3.13 on
+    # PostgreSQL writes an address of version 4 within one of version 6 with dots, as Python does from 3.13 on.
+    if high == 0xFFFF or (high == 0 and number >> 16):
         return f"::{'ffff:' if high else ''}{IPv4Address(number & 0xFFFFFFFF)}/{bits}"
     return f"{IPv6Address(address)}/{bits}"
