@@ -107,11 +107,10 @@ class PurgeContext:
         """The rows of plain batches that archive, of about so many bytes each."""
         limits = self.limits
         most = max(1, min(limits.archive_most, int(limits.archive_bytes / max(row_bytes, 1.0))))
-        gentle = self.pace == "gentle"
-        rows = min(limits.gentle_window if gentle else limits.archive_window, most)
-        if gentle:
+        if self.pace == "gentle":
+            rows = min(limits.gentle_window, most)
             return Size(rows=rows, most=rows, aim=limits.gentle_aim)
-        return Size(rows=rows, most=most, aim=limits.archive_aim, least=max(1, most // 5))
+        return Size(rows=min(limits.archive_window, most), most=most, aim=limits.archive_aim, least=max(1, most // 5))
 
 
 @dataclass(frozen=True, kw_only=True)

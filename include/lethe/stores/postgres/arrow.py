@@ -43,10 +43,7 @@ _SETTINGS = {
 }
 """As those of the deleting session, and those that a value's text depends on."""
 
-_INSERT = (
-    "insert into pg_temp.lethe_holds select * from jsonb_to_recordset($1::text::jsonb) as h"
-    "(id bigint, dataset text, tenant text, person_dataset text, person_key text, since timestamptz, until timestamptz)"
-)
+_INSERT = "insert into pg_temp.lethe_holds select * from jsonb_populate_recordset(null::pg_temp.lethe_holds, $1::text::jsonb)"
 _LOADED_BY = "select pg_current_xact_id()::text"
 _SEES = "select pg_visible_in_snapshot($1::xid8, pg_current_snapshot())"
 _SNAPSHOT = re.compile(r"[0-9A-F]+(-[0-9A-F]+)+")
