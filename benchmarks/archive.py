@@ -9,6 +9,7 @@ the store shares the processors.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -36,12 +37,13 @@ ALL = datetime(2026, 6, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one round took, in seconds: a bare COPY; by hand, reading, archiving and one DELETE; the library's reading, its plain purge, and its
-    purge that archives."""
+    """What one round took, in seconds: a bare COPY; by hand, reading, archiving and one DELETE, both at once in two lanes; the library's reading,
+    its plain purge, and its purge that archives."""
 
     floor: float
     bare: float
     by_hand: tuple[float, float]
+    lanes: float
     read: Done
     plain: float
     archived: Done
@@ -59,7 +61,7 @@ class Round:
 
     def told(self) -> str:
         """In words."""
-        by_hand = f"by hand: read {self.bare:.2f} s, archived {self.by_hand[0]:.2f} s, one DELETE {self.by_hand[1]:.2f} s"
+        by_hand = f"by hand: read {self.bare:.2f} s, archived {self.by_hand[0]:.2f} s, one DELETE {self.by_hand[1]:.2f} s, in lanes {self.lanes:.2f} s"
         ours = f"read {self.read.seconds:.2f} s, plain purge {self.plain:.2f} s, archiving purge {self.archived.seconds:.2f} s"
         return f"COPY {self.floor:.2f} s; {by_hand}; {ours}"
 
@@ -93,6 +95,11 @@ def measure(ground: Ground) -> list[Row]:
             + ", ".join(f"{name} {used:.1f}" for name, used in middle.archived.cpu.items()),
         ),
         told(
+            "archive and delete by hand in two lanes, nothing on record, against the same by hand in series",
+            [r.series / r.lanes for r in rounds],
+            "ratio",
+        ),
+        told(
             "archive and delete, uploaded and verified, against reading and deleting in series",
             [r.nothing_uploaded / r.archived.seconds for r in rounds],
             "ratio",
@@ -118,8 +125,20 @@ def _round(ground: Ground, kept: Shelf) -> Round:
     with ground.copy("dense") as database:
         hand = by_hand.archive_then_delete(ground.server.url(database), AS_READ, DUE, kept.connection)
         kept.empty()
+    with ground.copy("dense") as database:
+        url = ground.server.url(database)
+        lanes = by_hand.in_lanes(url, AS_READ, "app.technical_logs", _days(url), kept.connection)
+        kept.empty()
     archived, longest = _archived(ground, kept)
-    return Round(floor=floor, bare=bare, by_hand=hand, read=read, plain=plain, archived=archived, longest=longest)
+    return Round(floor=floor, bare=bare, by_hand=hand, lanes=lanes, read=read, plain=plain, archived=archived, longest=longest)
+
+
+def _days(url: str) -> list[str]:
+    """The due rows day by day."""
+    with psycopg.connect(url) as connection:
+        days = connection.execute(f"SELECT DISTINCT date_trunc('day', occurred_at, 'UTC') AS day {DUE} ORDER BY day".encode()).fetchall()
+    ends = [*(day for (day,) in days), CUTOFF]
+    return [f"occurred_at >= '{low.isoformat()}' AND occurred_at < '{high.isoformat()}'" for low, high in itertools.pairwise(ends)]
 
 
 def _archived(ground: Ground, kept: Shelf, cutoff: datetime = CUTOFF) -> tuple[Done, float]:

@@ -40,6 +40,7 @@ from lethe.purge.archive_books import ArchiveBooks
 from lethe.purge.archiving import Archiver
 from lethe.purge.batch import Runner
 from lethe.purge.context import Limits, PurgeContext
+from lethe.purge.known import KeysOfTheCount
 from lethe.purge.run import run_group
 from lethe.purge.sources import Sources
 from lethe.stores.postgres import taking
@@ -47,7 +48,6 @@ from lethe.stores.postgres.archived import as_kept, projection
 from lethe.stores.postgres.arrow import ArrowReader
 from lethe.stores.postgres.delete import going, younger
 from lethe.stores.postgres.describe import describe
-from lethe.stores.postgres.keys import FrozenKeys
 from lethe.stores.postgres.plain import ClockWindows, Plain, Size
 from lethe.stores.postgres.predicate import Target
 from lethe.stores.postgres.taking import Reading
@@ -110,7 +110,7 @@ def _main() -> None:
 def _loaded(job: Job, engine: Any) -> tuple[Plan, Counted]:
     with engine.connect() as book:
         plan = load_plan(book, job.plan)
-        return plan, load_counts(book, job.plan, job.attempt, keys=True)[plan.steps[0].id]
+        return plan, load_counts(book, job.plan, job.attempt)[plan.steps[0].id]
 
 
 def _catalog(plan: Plan) -> Catalog:
@@ -204,14 +204,13 @@ def _purge(job: Job) -> Done:
     """As a nightly run does. The seconds leave out VACUUM, which a plain purge needs as well."""
     control = create_engine(job.connection("lethe_db").sqlalchemy_url())
     plan, counted = _loaded(job, control)
-    keys = FrozenKeys.of(counted.keys)
     context = PurgeContext(
         plan=plan,
         attempt=job.attempt,
         catalog=_catalog(plan),
         connections=job.connection,
         control=control,
-        known_keys=lambda step: keys,
+        known_keys=KeysOfTheCount(control, plan, job.attempt),
         snapshot=lambda step: counted.details["snapshot"],
         digest_key=DIGEST_KEY,
         limits=Limits(**job.limits),

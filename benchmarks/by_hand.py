@@ -9,8 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import itertools
 import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from typing import Any
 
@@ -73,6 +76,39 @@ def archive_then_delete(url: str, rows: str, where: str, shelf: Connection) -> t
     return took, time.perf_counter() - began
 
 
+def in_lanes(url: str, rows: str, table: str, windows: Sequence[str], shelf: Connection, *, lanes: int = 2) -> float:
+    """Seconds of archiving and deleting window by window (conditions of rows), in lanes that work beside each other: a window is one
+    transaction that reads, uploads, reads back, compares and deletes. As Lethe's batches, with nothing on record and no object locked.
+
+    RuntimeError when a window deletes other than it archived.
+    """
+    put, waiting, lock = _Shelf(shelf), list(reversed(windows)), threading.Lock()
+
+    def lane() -> None:
+        with adbc_driver_postgresql.dbapi.connect(url) as connection:
+            while True:
+                with lock:
+                    if not waiting:
+                        return
+                    window = waiting.pop()
+                where = f"FROM {table} WHERE {window}"
+                with connection.cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    cursor.execute(f"SELECT {rows} {where}")
+                    archived = _written(cursor.fetch_arrow_table().to_batches(), put)
+                with connection.cursor() as cursor:
+                    cursor.execute(f"DELETE {where}")
+                    if cursor.rowcount != archived:
+                        raise RuntimeError(f"{archived} rows archived, {cursor.rowcount} deleted")
+                connection.commit()
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(lanes) as pool:
+        for each in [pool.submit(lane) for _ in range(lanes)]:
+            each.result()
+    return time.perf_counter() - began
+
+
 class _Shelf:
     """Uploads an object and reads it back."""
 
@@ -81,11 +117,10 @@ class _Shelf:
         extra = connection.extra
         self._of = {"Bucket": extra["bucket"]}
         self._wish = {"ServerSideEncryption": extra["encryption"], "SSEKMSKeyId": extra["kms_key_id"]}
-        self._number = 0
+        self._numbers = itertools.count(1)
 
     def keep(self, table: pa.Table, data: bytes) -> None:
-        self._number += 1
-        of = {**self._of, "Key": f"by-hand/{self._number}.parquet"}
+        of = {**self._of, "Key": f"by-hand/{next(self._numbers)}.parquet"}
         self._s3.put_object(**of, **self._wish, Body=data, ContentMD5=base64.b64encode(hashlib.md5(data).digest()).decode())
         back = self._s3.get_object(**of)["Body"].read()
         if back != data or not pq.read_table(io.BytesIO(back), use_threads=False).equals(table):

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import QueuePool, create_engine, text
+from sqlalchemy import QueuePool, create_engine, func, select, text
 
 from demo.ceph import CephGateway
 from demo.postgres import PostgresServer
@@ -22,7 +22,7 @@ from helpers.archiving import Archive, archive_on, archiving, connections_of, pu
 from helpers.control import DIGEST_KEY
 from helpers.purging import AS_OF, CUTOFF, QUICK, STORE, World, plan_of, step, world_of
 from lethe.archive import posture
-from lethe.control.commits import durably, without_waiting
+from lethe.control.commits import QUICKLY, at_once, durably, without_waiting
 from lethe.errors import StoreBusy
 from lethe.plan.model import Step
 from lethe.purge import archiving as archiving_module
@@ -285,3 +285,21 @@ def test_what_is_recorded_waits_for_the_disk_whatever_is_said_before_or_later(wo
     finally:
         engine.dispose()
         world.sql("ALTER ROLE lethe_runtime RESET synchronous_commit")
+
+
+def test_one_statement_need_not_wait_and_the_session_is_afterwards_what_it_was(world: World) -> None:
+    engine = create_engine(world.control.runtime.url, poolclass=QueuePool, pool_size=1, max_overflow=0)
+    shown = text("SHOW synchronous_commit")
+    try:
+        with at_once(engine) as book:
+            durably(book)
+            within = select(func.current_setting("synchronous_commit")).where(QUICKLY)
+            assert (book.scalar(within), book.scalar(shown)) == ("off", "on")
+            book.execute(text("CREATE TEMPORARY TABLE kept AS SELECT 1 AS n"))
+        with engine.connect() as book:
+            with book.begin() as work:
+                book.execute(text("INSERT INTO pg_temp.kept VALUES (2)"))
+                work.rollback()
+            assert book.scalars(text("SELECT n FROM pg_temp.kept")).all() == [1], "each statement was a transaction, and none is by now"
+    finally:
+        engine.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,7 +15,7 @@ from lethe.control.grants import RIGHTS
 from lethe.control.history import last_steps, past_deleted
 from lethe.control.maintenance import AIRFLOW_CLEAN, is_overdue, last_success, record_success
 from lethe.control.migrate import migrate
-from lethe.control.plans import DRY, Counted, latest_counts, load_counts, load_plan, save_counts, save_plan
+from lethe.control.plans import DRY, Counted, latest_counts, load_counts, load_keys, load_plan, save_counts, save_plan
 from lethe.control.results import Verified, load_results, save_result
 from lethe.control.runs import Opened, open_or_resume, run_of, set_state
 from lethe.control.tables import metadata
@@ -102,9 +103,10 @@ def test_the_first_counts_of_an_attempt_stand_and_those_of_a_dry_run_are_replace
         for attempt in (DRY, 1):
             save_counts(connection, plan.digest, attempt, {STEP: first})
             save_counts(connection, plan.digest, attempt, {STEP: second})
-        assert load_counts(connection, plan.digest, 1, keys=True) == {STEP: first}
-        assert load_counts(connection, plan.digest, DRY, keys=True) == {STEP: second}
-        assert load_counts(connection, plan.digest, DRY)[STEP].keys is None
+        for attempt, stands in ((1, first), (DRY, second)):
+            assert load_counts(connection, plan.digest, attempt) == {STEP: replace(stands, keys=None)}
+            assert load_keys(connection, plan.digest, attempt, STEP) == stands.keys
+        assert load_keys(connection, plan.digest, 2, STEP) is None
         assert load_counts(connection, plan.digest, 2) == {}
     with control.runtime.begin() as connection:
         save_counts(connection, plan.digest, DRY, {STEP: first})

@@ -7,19 +7,50 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, Select, Text, any_, bindparam, func, literal, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 
 from lethe.archive.model import Manifest, State
+from lethe.control.commits import QUICKLY
 from lethe.control.tables import archive_objects as objects
 from lethe.control.tables import archive_subjects as subjects
 from lethe.control.tables import batches
 from lethe.errors import StoreBusy, Uncountable
 
-_SUBJECTS = text(
-    "insert into lethe.archive_subjects (digest, object, kind) "
-    "select substr(:packed, 1 + 16 * n, 16), :object, :kind from generate_series(0, :number - 1) as n on conflict do nothing"
-).bindparams(bindparam("packed", type_=LargeBinary), bindparam("object", type_=Text), bindparam("kind", type_=Text))
-"""Names in one string of 16 bytes each: as an array of many they took twice as long, and most of the client's time."""
+_STORE = text("""
+with stored as (
+    update lethe.archive_objects set state = 'stored', version = :version, batch = :batch, manifest = :manifest
+    where id = :id and state = 'announced' returning id
+), named as (
+    insert into lethe.archive_subjects (digest, object, kind)
+    select substr(names, 1 + 16 * n, 16), id, kind
+    from stored, (values ('person', :persons), ('tenant', :tenants)) as of (kind, names), generate_series(0, length(names) / 16 - 1) as n
+    on conflict do nothing
+) select count(*) from stored
+""").bindparams(
+    bindparam("id", type_=Text),
+    bindparam("version", type_=Text),
+    bindparam("batch", type_=Integer),
+    bindparam("manifest", type_=JSONB),
+    bindparam("persons", type_=LargeBinary),
+    bindparam("tenants", type_=LargeBinary),
+)
+"""One request an object. Names in one string of 16 bytes each: as an array of many they took twice as long, and most of the client's time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +108,18 @@ def store(connection: Connection, stored: Mapping[str, tuple[Manifest, str | Non
     Raises StoreBusy when one is no longer announced: another process took the batch for dead and dropped it.
     """
     for number, (manifest, version) in stored.items():
-        body = manifest.model_dump(mode="json") | {"persons": [], "tenants": []}
-        values = {"state": "stored", "version": version, "batch": batch, "manifest": body}
-        mine = update(objects).where(objects.c.id == number, objects.c.state == "announced").values(values)
-        if connection.execute(mine).rowcount != 1:
+        values = {
+            "id": number,
+            "version": version,
+            "batch": batch,
+            "manifest": manifest.model_copy(update={"persons": (), "tenants": ()}).model_dump(mode="json"),
+            "persons": bytes.fromhex("".join(manifest.persons)),
+            "tenants": bytes.fromhex("".join(manifest.tenants)),
+        }
+        if connection.scalar(_STORE, values) != 1:
             raise StoreBusy(
                 "Another process took over: archive objects of this batch were dropped.", fix="Nothing to do: it goes on there."
             )
-        for kind, names in (("person", manifest.persons), ("tenant", manifest.tenants)):
-            if names:
-                packed = bytes.fromhex("".join(names))
-                connection.execute(_SUBJECTS, {"packed": packed, "number": len(names), "object": number, "kind": kind})
 
 
 def set_state(connection: Connection, ids: Collection[str], state: State, *, was: Sequence[State], by: str | None = None) -> int:
@@ -103,9 +135,10 @@ def set_state(connection: Connection, ids: Collection[str], state: State, *, was
 
 
 def seal(connection: Connection, number: str, lock_until: datetime | None) -> None:
-    """Writes that the manifest lies beside the object and until when the object is locked, as read back."""
+    """Writes that the manifest lies beside the object and until when the object is locked, as read back. The commit does not wait."""
     values = {"state": "sealed", "sealed_at": func.now(), "lock_until": lock_until}
-    connection.execute(update(objects).where(objects.c.id == number, objects.c.state.in_(["confirmed", "sealed"])).values(values))
+    mine = update(objects).where(objects.c.id == number, objects.c.state.in_(["confirmed", "sealed"]), QUICKLY)
+    connection.execute(mine.values(values))
 
 
 def in_states(connection: Connection, states: Sequence[State], *, steps: Collection[str] | None = None) -> tuple[Known, ...]:

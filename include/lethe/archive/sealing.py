@@ -5,7 +5,7 @@ Every step may be done again: a seal that was interrupted is set anew by the nex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from sqlalchemy import Engine
@@ -15,39 +15,45 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.keys import manifest_key
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
-from lethe.control.commits import without_waiting
+from lethe.control.commits import at_once
 
 Point = Callable[[str], None]
 
 
 def seal(
+    bucket: ArchiveBucket, control: Engine, objects: Iterable[Known], *, lockable: bool, at: datetime, point: Point = lambda name: None
+) -> None:
+    """Seals confirmed objects, and locks sealed ones, one after the other, as `seal_one` does."""
+    for known in objects:
+        with control.connect() as book:
+            manifest = manifests.full(book, known)
+        seal_one(bucket, control, manifest, known.version, beside=known.state == "sealed", lockable=lockable, at=at, point=point)
+
+
+def seal_one(
     bucket: ArchiveBucket,
     control: Engine,
-    objects: Iterable[Known],
+    manifest: Manifest,
+    version: str | None,
     *,
+    beside: bool = False,
     lockable: bool,
     at: datetime,
-    mine: Mapping[str, Manifest] | None = None,
     point: Point = lambda name: None,
 ) -> None:
-    """Seals confirmed objects, and locks sealed ones, one after the other. `lockable`: the bucket has object lock. `at` is now, aware; an
-    object whose expiry is not after it gets no lock. `mine`: by id, manifests that this process has just stored; others are read.
+    """Puts the manifest beside its object, unless it lies `beside` it, and locks the object, where the bucket is `lockable`. `at` is now,
+    aware; an object whose expiry is not after it gets no lock.
 
-    Raises what the bucket raises; what was sealed before stays sealed. A seal whose record is lost with the server is set again.
+    Raises what the bucket raises. A seal whose record is lost with the server is set again.
     """
-    with control.connect() as book:
-        for known in objects:
-            manifest = (mine or {}).get(known.id) or manifests.full(book, known)
-            book.rollback()
-            if known.state != "sealed":
-                point("archive.manifest.before")
-                bucket.put(manifest_key(manifest.key), manifest.to_json())
-                point("archive.manifest.after")
-            until = None
-            if lockable and manifest.expires_at > at:
-                point("archive.lock.before")
-                until = bucket.lock(known.key, known.version, manifest.expires_at)
-                point("archive.lock.after")
-            with book.begin():
-                without_waiting(book)
-                manifests.seal(book, known.id, until)
+    if not beside:
+        point("archive.manifest.before")
+        bucket.put(manifest_key(manifest.key), manifest.to_json())
+        point("archive.manifest.after")
+    until = None
+    if lockable and manifest.expires_at > at:
+        point("archive.lock.before")
+        until = bucket.lock(manifest.key, version, manifest.expires_at)
+        point("archive.lock.after")
+    with at_once(control) as book:
+        manifests.seal(book, manifest.id, until)

@@ -4,13 +4,18 @@ database's setting says; what recovery finds out by itself need not wait.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import ColumnElement, Connection, Engine, func, text
 
 DURABLE = (
     "select set_config('synchronous_commit', case c when 'off' then 'on' else c end, false) from current_setting('synchronous_commit') as c"
 )
 """For a session: what its role or database says later does not reach it any more."""
 _NO_WAIT = text("set local synchronous_commit = off")
+QUICKLY: ColumnElement[bool] = func.set_config("synchronous_commit", "off", True) == "off"
+"""`without_waiting` as a condition that always holds, for one statement that is a transaction by itself."""
 
 
 def durably(connection: Connection) -> None:
@@ -22,6 +27,13 @@ def durably(connection: Connection) -> None:
         with connection.begin():
             connection.exec_driver_sql(DURABLE)
         connection.info["lethe.durable"] = True
+
+
+@contextmanager
+def at_once(control: Engine) -> Iterator[Connection]:
+    """A session each of whose statements is a transaction by itself: one request instead of three."""
+    with control.connect() as connection:
+        yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def without_waiting(connection: Connection) -> None:

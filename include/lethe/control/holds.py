@@ -12,7 +12,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Literal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from lethe.catalog.model import Catalog
 from lethe.control.scope import refuse_unreachable
@@ -64,9 +64,15 @@ class HoldFinding(Frozen):
     review_on: date | None
 
 
+def no_new_holds() -> ColumnElement[None]:
+    """Selected, it keeps holds from being added until the caller's transaction in `lethe_db` ends. Before the holds are read, by a statement
+    that comes later."""
+    return func.pg_advisory_xact_lock_shared(*HOLDS_LOCK)
+
+
 def batch_gate(connection: Connection) -> None:
-    """Keeps holds from being added until the caller's transaction in `lethe_db` ends. Taken before the holds are read."""
-    connection.execute(select(func.pg_advisory_xact_lock_shared(*HOLDS_LOCK)))
+    """Keeps holds from being added: see `no_new_holds`."""
+    connection.execute(select(no_new_holds()))
 
 
 def add_hold(

@@ -67,18 +67,20 @@ def save_counts(connection: Connection, plan: str, attempt: int, counted: Mappin
         )
 
 
-def load_counts(connection: Connection, plan: str, attempt: int, *, keys: bool = False) -> dict[str, Counted]:
-    """What was counted for each step of an attempt, by step; the due keys only when asked for, for they are large."""
-    columns = [plan_counts.c.step, plan_counts.c.counts, plan_counts.c.details] + ([plan_counts.c["keys"]] if keys else [])
+def load_counts(connection: Connection, plan: str, attempt: int) -> dict[str, Counted]:
+    """What was counted for each step of an attempt, by step, without the due keys: `load_keys` has them."""
+    columns = [plan_counts.c.step, plan_counts.c.counts, plan_counts.c.details]
     rows = connection.execute(
         select(*columns).where(plan_counts.c.plan == plan, plan_counts.c.attempt == attempt).order_by(plan_counts.c.step)
     )
-    return {
-        r.step: Counted(
-            counts=Counts.model_validate(r.counts), details=r.details, keys=bytes(r.keys) if keys and r.keys is not None else None
-        )
-        for r in rows
-    }
+    return {r.step: Counted(counts=Counts.model_validate(r.counts), details=r.details) for r in rows}
+
+
+def load_keys(connection: Connection, plan: str, attempt: int, step: str) -> bytes | None:
+    """The due keys of a step as they were counted: eight bytes a row before they are packed. None where there are none."""
+    asked = select(plan_counts.c["keys"]).where(plan_counts.c.plan == plan, plan_counts.c.attempt == attempt, plan_counts.c.step == step)
+    kept = connection.scalar(asked)
+    return None if kept is None else bytes(kept)
 
 
 def latest_counts(connection: Connection, plan: str) -> dict[str, Counts]:

@@ -20,7 +20,7 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
 from lethe.archive.posture import refuse_unfit
-from lethe.control.commits import durably
+from lethe.control.commits import at_once, durably
 from lethe.errors import LetheError, ObjectErrors
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
@@ -82,13 +82,11 @@ class ArchiveBooks:
     def announce(self, made: Sequence[Manifest]) -> None:
         """Writes, before anything is uploaded, what will be."""
         self._pending.update({m.id: (m, None) for m in made})
-        with self.ctx.control.connect() as book:
+        with at_once(self.ctx.control) as book:
             durably(book)
-            with book.begin() as work:
-                point("archive.announce.before", book)
-                manifests.announce(book, made, self.bucket.name)
-                work.commit()
-                point("archive.announce.after", book)
+            point("archive.announce.before", book)
+            manifests.announce(book, made, self.bucket.name)
+            point("archive.announce.after", book)
 
     def uploaded(self, manifest: Manifest, version: str | None) -> None:
         """Takes down what the store said of an announced object."""
@@ -97,6 +95,7 @@ class ArchiveBooks:
     def forget(self) -> None:
         """Before a batch: this thread has nothing announced. What an earlier batch that failed left is settled at the end of the group."""
         self._pending.clear()
+        self._mine.closed = False
 
     def store(self, book: Connection, numbers: Mapping[str, int]) -> None:
         """Writes the manifests of what this thread has uploaded, in the transaction of the intent."""
@@ -105,19 +104,21 @@ class ArchiveBooks:
 
     def confirm(self, book: Connection, numbers: Mapping[str, int]) -> None:
         """The deletion committed: in the transaction that closes the intents of these steps."""
-        manifests.set_state(book, [i for i, (m, _) in self._pending.items() if m.step in numbers], "confirmed", was=["stored"])
+        mine = [i for i, (m, _) in self._pending.items() if m.step in numbers]
+        moved = manifests.set_state(book, mine, "confirmed", was=["stored"])
+        self._mine.closed = moved == len(self._pending)
 
     def seal(self) -> None:
         """Has what this thread's batch archived sealed, and goes on. What cannot be sealed now is sealed at the end of the group
         (`seal_left`). Where too many batches wait for it, the lane waits too: an object without its lock is to be the exception. Raises what
         ended the sealing of an earlier batch, where that is no operator's error."""
-        mine = {i: manifest for i, (manifest, _) in self._pending.items()}
-        self._pending.clear()
+        mine, closed = dict(self._pending), self._mine.closed
+        self.forget()
         with self._lock:
             done = [s for s in self._sealing if s.done()]
             self._sealing = [s for s in self._sealing if s not in done]
             if mine:
-                self._sealing.append(self._sealer.submit(self._seal_of, mine))
+                self._sealing.append(self._sealer.submit(self._seal_of, mine, closed))
             behind = self._sealing[:-_WAITING]
         for each in [*done, *behind]:
             each.result()
@@ -129,16 +130,21 @@ class ArchiveBooks:
         for each in found:
             each.result()
 
-    def _seal_of(self, mine: Mapping[str, Manifest]) -> None:
+    def _seal_of(self, mine: Mapping[str, tuple[Manifest, str | None]], closed: bool) -> None:
+        """`closed`: the batch ended as it should, so its objects are as they are known here; else `lethe_db` is asked."""
         try:
-            with self.ctx.control.connect() as book:
-                known = manifests.of_ids(book, tuple(mine))
-            self._seal([k for k in known if k.state == "confirmed"], mine)
+            if not closed:
+                with self.ctx.control.connect() as book:
+                    known = manifests.of_ids(book, tuple(mine))
+                return self._seal([k for k in known if k.state == "confirmed"])
+            for manifest, version in mine.values():
+                sealing.seal_one(self.bucket, self.ctx.control, manifest, version, lockable=self.lockable, at=self.ctx.clock(), point=point)
         except (LetheError, DBAPIError, psycopg.Error) as error:
             log.warning("archive objects are not sealed yet", extra={"objects": len(mine), "error": type(error).__name__})
 
     def resolve(self) -> None:
         """After recovery told what became of this thread's batch: what committed is confirmed, and still to be sealed; the rest is dropped."""
+        self._mine.closed = False
         ids = tuple(self._pending)
         if ids:
             self._settle(ids)
@@ -190,10 +196,10 @@ class ArchiveBooks:
         if known:
             self._seal(known)
 
-    def _seal(self, known: Sequence[Known], mine: Mapping[str, Manifest] | None = None) -> None:
+    def _seal(self, known: Sequence[Known]) -> None:
         bucket = self.bucket
         manifests.refuse_elsewhere(known, bucket.name)
-        sealing.seal(bucket, self.ctx.control, known, lockable=self.lockable, at=self.ctx.clock(), mine=mine, point=point)
+        sealing.seal(bucket, self.ctx.control, known, lockable=self.lockable, at=self.ctx.clock(), point=point)
 
 
 def drop(bucket: ArchiveBucket, ctx: PurgeContext, known: Sequence[Known]) -> None:

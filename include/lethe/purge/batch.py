@@ -26,7 +26,6 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from lethe.control.commits import durably, without_waiting
-from lethe.control.holds import batch_gate
 from lethe.errors import InDoubt
 from lethe.plan.model import HoldScope
 from lethe.purge import intents
@@ -35,7 +34,7 @@ from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
 from lethe.purge.filing import Filer
 from lethe.purge.intents import Backend, Counted
-from lethe.purge.lease import Lease, confirm, renew
+from lethe.purge.lease import Lease, enter, renew
 from lethe.purge.recover import recover
 from lethe.purge.sources import Sources, abandon, is_locked, is_lost
 from lethe.purge.tally import Tally
@@ -203,10 +202,9 @@ class Runner:
         source: Connection | None = None
         gate = self.gate
         try:
-            with gate.begin():
+            with gate.begin() as held:
                 point("gate.open.before", gate)
-                batch_gate(gate)
-                confirm(gate, self.lease)
+                enter(gate, self.lease)
                 holds = tuple(self.ctx.holds(gate))
                 point("gate.open.after", gate)
                 if isinstance(technique, Prepared):
@@ -230,13 +228,15 @@ class Runner:
                 doing.outcome, doing.numbers = outcome, numbers
                 statistics = difference(before, deleted_by_table(source))
                 self._write(technique, outcome, numbers, backend, time.monotonic() - opened, statistics)
-                gate.execute(text("select 1"))
+                without_waiting(gate)  # which asks whether that session, and with it what it keeps out, lives still
                 point("source.commit.before", source)
                 committing = time.monotonic()
                 transaction.commit()
                 self._busy += time.monotonic() - committing
                 point("source.commit.after", source)
-                self._closed(numbers)
+                self._closed(gate, numbers)
+                held.commit()
+                point("intent.close.after", gate)
             return outcome
         except BaseException:
             if source is not None and source.in_transaction() and not source.invalidated:
@@ -295,15 +295,12 @@ class Runner:
                 mark ^= self.book.execute(_HASHED, {"keys": new}).scalar_one() or 0
         return Counted(piece=piece, arrived=len(new), fingerprint=mark)
 
-    def _closed(self, numbers: dict[str, int]) -> None:
-        book = self.book
-        with book.begin() as work:
-            point("intent.close.before", book)
-            without_waiting(book)  # an intent that is open again after a crash is one whose fate recovery asks
-            intents.close_intents(book, self.lease.plan, self.lease.attempt, numbers, "committed")
-            self.archiver.books.confirm(book, numbers)
-            work.commit()
-            point("intent.close.after", book)
+    def _closed(self, gate: Connection, numbers: dict[str, int]) -> None:
+        """In the transaction that keeps new holds out, and does not wait for the disk: an intent that is open again after a crash of the
+        server is one whose fate recovery asks."""
+        point("intent.close.before", gate)
+        intents.close_intents(gate, self.lease.plan, self.lease.attempt, numbers, "committed")
+        self.archiver.books.confirm(gate, numbers)
 
     def _backend(self, role: str, source: Connection) -> Backend:
         if id(source) not in self._backends:

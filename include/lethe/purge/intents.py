@@ -93,7 +93,7 @@ def close_intents(connection: Connection, plan: str, attempt: int, numbers: Mapp
     """What became of the batch: committed, rolled_back or unknown."""
     for step, number in numbers.items():
         mine = (batches.c.plan == plan) & (batches.c.attempt == attempt) & (batches.c.step == step) & (batches.c.number == number)
-        connection.execute(batches.update().where(mine).values(state=state, ended_at=func.now()))
+        connection.execute(batches.update().where(mine).values(state=state, ended_at=func.clock_timestamp()))
 
 
 def state_of(connection: Connection, plan: str, attempt: int, step: str, number: int) -> str | None:

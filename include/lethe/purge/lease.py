@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Select, func, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, Select, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from lethe.control.holds import no_new_holds
 from lethe.control.tables import leases
 from lethe.errors import StoreBusy
 from lethe.purge.faults import point
@@ -69,7 +70,21 @@ def confirm(connection: Connection, lease: Lease) -> None:
 
     One that ran out while nothing was deleted (a long VACUUM) is still ours unless another plan has begun meanwhile.
     """
-    connection.execute(select(func.pg_advisory_xact_lock_shared(_SPACE, func.hashtext(lease.store))))
+    connection.execute(select(_not_taken_over(lease)))
+    _refuse_if_lost(connection, lease)
+
+
+def enter(connection: Connection, lease: Lease) -> None:
+    """What a batch begins with: no hold is added until the transaction ends, and `confirm`. One request takes both locks."""
+    connection.execute(select(no_new_holds(), _not_taken_over(lease)))
+    _refuse_if_lost(connection, lease)
+
+
+def _not_taken_over(lease: Lease) -> ColumnElement[None]:
+    return func.pg_advisory_xact_lock_shared(_SPACE, func.hashtext(lease.store))
+
+
+def _refuse_if_lost(connection: Connection, lease: Lease) -> None:
     others = _others(lease).exists()
     holder, other = connection.execute(
         select(select(leases.c.holder).where(leases.c.store == lease.name).scalar_subquery(), others.label("other"))

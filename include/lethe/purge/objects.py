@@ -24,7 +24,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from lethe.control.holds import batch_gate
 from lethe.control.tables import batches
 from lethe.errors import LetheError, StoreBusy
 from lethe.evidence.ledger import append
@@ -32,7 +31,7 @@ from lethe.plan.model import HoldScope, ObjectPredicate, Step
 from lethe.purge import intents
 from lethe.purge.context import PurgeContext, StepTotals
 from lethe.purge.faults import point
-from lethe.purge.lease import PATIENT, Lease, confirm, renew
+from lethe.purge.lease import PATIENT, Lease, enter, renew
 from lethe.purge.sources import in_words, is_locked, is_lost
 from lethe.stores.s3.client import client as client_of
 from lethe.stores.s3.delete import ObjectBatch, ObjectResult, ObjectTotals, delete_due
@@ -115,8 +114,7 @@ class _ObjectPurge:
     def _holding(self) -> Iterator[Sequence[HoldScope]]:
         with self.ctx.control.connect() as gate, gate.begin():
             point("object.gate.before", gate)
-            batch_gate(gate)
-            confirm(gate, self.lease)
+            enter(gate, self.lease)
             gate.execute(PATIENT)
             holds = tuple(self.ctx.holds(gate))
             self._gate = gate

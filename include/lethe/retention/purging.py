@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lethe import settings
 from lethe.control.holds import active_scopes
@@ -12,7 +11,7 @@ from lethe.control.runs import run_of, set_state
 from lethe.errors import PurgeFailed, PurgeHindered
 from lethe.evidence.ledger import append
 from lethe.instants import local_day, now
-from lethe.plan.model import ExpiryPredicate, Plan, Predicate
+from lethe.plan.model import Plan
 from lethe.retention.notes import BASELINE, PURGED, note_of
 from lethe.retention.planning import ceilings_of
 from lethe.workspace import Workspace
@@ -28,24 +27,19 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
     each failed step, when any could not be finished; the other steps are done all the same. It is PurgeHindered when only locks and
     stores that did not answer were in the way.
     """
-    from lethe.archive.expiring import numbers_of
     from lethe.archive.witness import record_kept
     from lethe.purge.context import PurgeContext
+    from lethe.purge.known import KeysOfTheCount
     from lethe.purge.run import run_group
-    from lethe.stores.postgres.keys import FrozenKeys
 
     with workspace.control.begin() as control:
         plan = load_plan(control, digest)
         set_state(control, digest, attempt, "purging")
         run = run_of(control, digest, attempt)
-        counted = load_counts(control, digest, attempt, keys=True)
+        counted = load_counts(control, digest, attempt)
         policy = workspace.policies.version(plan.policy_version)
         ceilings = ceilings_of(control, plan, {s: c.counts for s, c in counted.items()}, policy)
     _baselines(workspace, plan, attempt)
-    keys: dict[str, Container[Any]] = {
-        s: FrozenKeys.of(counted[s].keys if s in counted else None) for s in steps if isinstance(plan.step(s).predicate, Predicate)
-    }
-    keys |= {s: numbers_of(counted[s].keys) for s in steps if s in counted and isinstance(plan.step(s).predicate, ExpiryPredicate)}
     context = PurgeContext(
         plan=plan,
         attempt=attempt,
@@ -54,7 +48,7 @@ def purge_run_group(workspace: Workspace, digest: str, attempt: int, steps: Sequ
         control=workspace.control,
         pace=run.pace,
         holds=lambda control: active_scopes(control, local_day(now(), policy.time_zone)),
-        known_keys=keys.get,
+        known_keys=KeysOfTheCount(workspace.control, plan, attempt),
         ceilings=ceilings,
         digest_key=settings.digest_key(workspace.connections(settings.CONTROL)),
         snapshot=lambda step: counted[step].details.get("snapshot") if step in counted else None,
