@@ -202,7 +202,7 @@ def _lane(target: Target, sources: Sources, taken: Callable[[], tuple[datetime, 
 
 def _purge(job: Job) -> Done:
     """As a nightly run does. The seconds leave out VACUUM, which a plain purge needs as well."""
-    control = create_engine(job.connection("lethe_db").sqlalchemy_url())
+    control = create_engine(job.connection("lethe_db").sqlalchemy_url(), pool_pre_ping=True)  # as the workspace's
     plan, counted = _loaded(job, control)
     context = PurgeContext(
         plan=plan,

@@ -163,6 +163,8 @@ def test_a_fault_changes_neither_the_end_nor_the_totals(
     assert name in log.read_text().split(), "the point was hit"
     if kind == "kill":
         assert code == -signal.SIGKILL
+    elif name.startswith("archive."):
+        assert (code, {t["error"] for t in totals}) == (0, {None}), "a lost session is tried again by the same process"
     if code != 0:
         code, totals = run(world, archive)
     assert code == 0

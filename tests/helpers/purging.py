@@ -209,6 +209,24 @@ class World:
         return self.sql(query)[0]  # type: ignore[return-value]
 
 
+class Unread:
+    """Keys that take their time: what the source's sessions do meanwhile is noted."""
+
+    def __init__(self, world: World, keys: set[int]) -> None:
+        self.world, self.keys, self.asked, self.open = world, keys, 0, 0
+
+    def is_read(self, step: str) -> bool:
+        return self.asked > 0
+
+    def __call__(self, step: str) -> set[int]:
+        if not self.asked:
+            self.open = self.world.number(
+                "SELECT count(*) FROM pg_stat_activity WHERE usename = 'lethe_purger' AND state LIKE 'idle in transaction%'"
+            )
+        self.asked += 1
+        return self.keys
+
+
 @contextmanager
 def world_of(server: PostgresServer, url: str) -> Iterator[World]:
     """The source's tables and roles, and Lethe's own, in one database."""

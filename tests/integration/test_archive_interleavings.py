@@ -22,7 +22,7 @@ from helpers.archiving import Archive, archive_on, archiving, connections_of, pu
 from helpers.control import DIGEST_KEY
 from helpers.purging import AS_OF, CUTOFF, QUICK, STORE, World, plan_of, step, world_of
 from lethe.archive import posture
-from lethe.control.commits import QUICKLY, at_once, durably, without_waiting
+from lethe.control.commits import QUICKLY, durably, each_by_itself, without_waiting
 from lethe.errors import StoreBusy
 from lethe.plan.model import Step
 from lethe.purge import archiving as archiving_module
@@ -291,7 +291,7 @@ def test_one_statement_need_not_wait_and_the_session_is_afterwards_what_it_was(w
     engine = create_engine(world.control.runtime.url, poolclass=QueuePool, pool_size=1, max_overflow=0)
     shown = text("SHOW synchronous_commit")
     try:
-        with at_once(engine) as book:
+        with each_by_itself(engine) as book:
             durably(book)
             within = select(func.current_setting("synchronous_commit")).where(QUICKLY)
             assert (book.scalar(within), book.scalar(shown)) == ("off", "on")

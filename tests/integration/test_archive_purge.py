@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -14,7 +14,7 @@ from demo.ceph import CephGateway
 from demo.postgres import PostgresServer
 from helpers.archiving import Archive, archive_on, archiving, purge
 from helpers.control import DIGEST_KEY
-from helpers.purging import AS_OF, CUTOFF, QUICK, World, step, world_of
+from helpers.purging import AS_OF, CUTOFF, QUICK, Unread, World, step, world_of
 from lethe.archive.names import name_of
 from lethe.plan.model import HoldScope
 from lethe.stores.s3.client import client
@@ -105,6 +105,20 @@ def test_a_row_whose_period_is_over_is_deleted_and_not_archived(world: World, ar
     assert totals.deleted == 1_000
     assert archive.rows("logs").num_rows == 900
     assert world.number("SELECT sum((details->>'archived')::int) FROM lethe.batches") == 900
+
+
+def test_a_batch_that_had_to_wait_for_its_keys_leaves_one_object_a_day_and_no_other(world: World, archive: Archive) -> None:
+    """It was rolled back after its upload, and done again."""
+    logs(world)
+    keys = {r[0] for r in world.sql("SELECT id FROM app.logs WHERE at < %s", [CUTOFF])}
+    snapshot = world.number("SELECT pg_current_snapshot()::text")
+    world.sql("INSERT INTO app.logs (id, at) VALUES (100001, %s)", [CUTOFF - timedelta(hours=1)])
+    known = Unread(world, keys)
+    totals = purge(world, archive, archiving("logs"), known_keys=known, snapshot=lambda s: snapshot)["logs"]
+    assert (totals.error, totals.deleted, totals.arrived, known.open) == (None, 1_001, 1, 0)
+    assert sorted(archive.rows("logs")["id"].to_pylist()) == sorted([*keys, 100_001])
+    states = dict(world.sql("SELECT state, count(*) FROM lethe.archive_objects GROUP BY 1"))
+    assert set(states) == {"sealed", "dropped"} and len(archive.objects()) == states["sealed"]
 
 
 def test_rows_are_counted_by_tenant_under_a_keyed_digest(world: World, archive: Archive) -> None:

@@ -41,6 +41,7 @@ def counted(control: ControlDatabase) -> KeysOfTheCount:
 def test_each_step_has_the_keys_of_its_own_count(control: ControlDatabase) -> None:
     known = counted(control)
     rows, archive, late = known(ROWS), known(ARCHIVE), known(LATE)
+    assert known.is_read(LATE) and not known.is_read(FILES)
     assert rows is not None and archive is not None and late is not None
     assert [k in rows for k in (7, -3, 7 << 40, 8)] == [True, True, True, False]
     assert [k in archive for k in (4, 5, 6)] == [True, True, False]

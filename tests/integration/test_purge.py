@@ -10,12 +10,14 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from demo.postgres import PostgresServer
-from helpers.purging import AS_OF, CUTOFF, QUICK, SHIELD, World, step, world_of
+from helpers.purging import AS_OF, CUTOFF, QUICK, SHIELD, Unread, World, step, world_of
 from lethe.errors import LetheError
 from lethe.plan.model import HoldScope
+from lethe.purge import batch as batch_module
+from lethe.purge import faults
 from lethe.stores.postgres.partitions import DropPartitions
 
 
@@ -206,6 +208,65 @@ def test_rows_that_arrived_after_the_plan_are_told_apart(world: World) -> None:
     world.sql("UPDATE app.logs SET note = 'changed' WHERE id < 20")
     totals = world.purge(step("logs"), known_keys=lambda s: keys, snapshot=lambda s: snapshot)["logs"]
     assert (totals.deleted, totals.arrived, totals.fingerprint) == (1_005, 5, fingerprint)
+
+
+@pytest.mark.parametrize("dataset", ["logs", "acts", "threads"])
+def test_keys_that_must_be_read_are_read_while_no_row_is_locked(world: World, dataset: str) -> None:
+    world.sql(f"INSERT INTO app.{dataset} (id, at) SELECT g, %s + (g - 200) * interval '1 minute' FROM generate_series(0, 399) g", [CUTOFF])
+    keys = {r[0] for r in world.sql(f"SELECT id FROM app.{dataset} WHERE at < '{CUTOFF}'")}
+    snapshot = world.number("SELECT pg_current_snapshot()::text")
+    world.sql(f"INSERT INTO app.{dataset} (id, at) SELECT 100000 + g, '2025-01-01' FROM generate_series(1, 5) g")
+    known = Unread(world, keys)
+    chosen = replace(QUICK, lanes=1)
+    totals = world.purge(step(dataset), known_keys=known, snapshot=lambda s: snapshot, limits=chosen)[dataset]
+    assert (totals.error, totals.deleted, totals.arrived) == (None, 205, 5)
+    assert known.asked and not known.open
+
+
+def test_keys_are_not_read_where_no_row_is_young(world: World) -> None:
+    logs(world, "logs", 400)
+    snapshot = world.number("SELECT pg_current_snapshot()::text")
+    known = Unread(world, set())
+    assert world.purge(step("logs"), known_keys=known, snapshot=lambda s: snapshot)["logs"].deleted == 200
+    assert not known.asked
+
+
+def test_closings_that_a_crash_of_lethe_db_lost_are_asked_about_before_the_run_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A closing does not wait for the disk: here one is taken back as a crash would, and the session with it."""
+    logs(world, "logs", 4_000)
+    point, seen = faults.point, list[str]()
+
+    def crash(name: str, connection: Any = None) -> None:
+        seen.append(name)
+        if name == "gate.open.after" and seen.count(name) == 3:
+            world.sql("ALTER TABLE lethe.batches DISABLE TRIGGER USER")
+            world.sql("UPDATE lethe.batches SET state = 'intent', ended_at = NULL WHERE number = 1")
+            world.sql("ALTER TABLE lethe.batches ENABLE TRIGGER USER")
+            raise psycopg.OperationalError("lethe_db went away")
+        point(name, connection)
+
+    monkeypatch.setattr(batch_module, "point", crash)
+    totals = world.purge(step("logs"), limits=replace(QUICK, window=200, most=200))["logs"]
+    assert (totals.error, totals.deleted, totals.interruptions) == (None, 2_000, 1)
+    assert world.sql("SELECT DISTINCT state FROM lethe.batches") == [("committed",)]
+
+
+def test_an_intent_waits_for_the_disk_and_its_closing_does_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs(world, "logs", 400)
+    shown = dict[str, set[str]]()
+
+    def look(name: str, connection: Any = None) -> None:
+        if name in {"gate.open.after", "source.delete.after", "intent.write.before", "intent.close.before"}:
+            shown.setdefault(name, set()).add(connection.scalar(text("SHOW synchronous_commit")))
+
+    monkeypatch.setattr(batch_module, "point", look)
+    assert world.purge(step("logs"))["logs"].deleted == 200
+    assert shown == {
+        "gate.open.after": {"on"},
+        "source.delete.after": {"on"},
+        "intent.write.before": {"on"},
+        "intent.close.before": {"off"},
+    }
 
 
 def test_gentle_takes_smaller_batches(world: World) -> None:

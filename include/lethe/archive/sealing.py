@@ -15,7 +15,7 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.keys import manifest_key
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
-from lethe.control.commits import at_once
+from lethe.control.commits import each_by_itself
 
 Point = Callable[[str], None]
 
@@ -27,7 +27,7 @@ def seal(
     for known in objects:
         with control.connect() as book:
             manifest = manifests.full(book, known)
-        seal_one(bucket, control, manifest, known.version, beside=known.state == "sealed", lockable=lockable, at=at, point=point)
+        seal_one(bucket, control, manifest, known.version, has_manifest=known.state == "sealed", lockable=lockable, at=at, point=point)
 
 
 def seal_one(
@@ -36,17 +36,17 @@ def seal_one(
     manifest: Manifest,
     version: str | None,
     *,
-    beside: bool = False,
+    has_manifest: bool = False,
     lockable: bool,
     at: datetime,
     point: Point = lambda name: None,
 ) -> None:
-    """Puts the manifest beside its object, unless it lies `beside` it, and locks the object, where the bucket is `lockable`. `at` is now,
+    """Puts the manifest beside its object, unless it `has_manifest`, and locks the object, where the bucket is `lockable`. `at` is now,
     aware; an object whose expiry is not after it gets no lock.
 
     Raises what the bucket raises. A seal whose record is lost with the server is set again.
     """
-    if not beside:
+    if not has_manifest:
         point("archive.manifest.before")
         bucket.put(manifest_key(manifest.key), manifest.to_json())
         point("archive.manifest.after")
@@ -55,5 +55,5 @@ def seal_one(
         point("archive.lock.before")
         until = bucket.lock(manifest.key, version, manifest.expires_at)
         point("archive.lock.after")
-    with at_once(control) as book:
+    with each_by_itself(control) as book:
         manifests.seal(book, manifest.id, until)

@@ -30,7 +30,7 @@ def durably(connection: Connection) -> None:
 
 
 @contextmanager
-def at_once(control: Engine) -> Iterator[Connection]:
+def each_by_itself(control: Engine) -> Iterator[Connection]:
     """A session each of whose statements is a transaction by itself: one request instead of three."""
     with control.connect() as connection:
         yield connection.execution_options(isolation_level="AUTOCOMMIT")

@@ -77,7 +77,7 @@ def load_counts(connection: Connection, plan: str, attempt: int) -> dict[str, Co
 
 
 def load_keys(connection: Connection, plan: str, attempt: int, step: str) -> bytes | None:
-    """The due keys of a step as they were counted: eight bytes a row before they are packed. None where there are none."""
+    """What was counted as due of a step, up to eight bytes a row: rows' keys frozen, archive objects' numbers as they are. None for none."""
     asked = select(plan_counts.c["keys"]).where(plan_counts.c.plan == plan, plan_counts.c.attempt == attempt, plan_counts.c.step == step)
     kept = connection.scalar(asked)
     return None if kept is None else bytes(kept)

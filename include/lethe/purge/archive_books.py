@@ -20,7 +20,7 @@ from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.manifests import Known
 from lethe.archive.model import Manifest
 from lethe.archive.posture import refuse_unfit
-from lethe.control.commits import at_once, durably
+from lethe.control.commits import durably, each_by_itself
 from lethe.errors import LetheError, ObjectErrors
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
@@ -82,7 +82,7 @@ class ArchiveBooks:
     def announce(self, made: Sequence[Manifest]) -> None:
         """Writes, before anything is uploaded, what will be."""
         self._pending.update({m.id: (m, None) for m in made})
-        with at_once(self.ctx.control) as book:
+        with each_by_itself(self.ctx.control) as book:
             durably(book)
             point("archive.announce.before", book)
             manifests.announce(book, made, self.bucket.name)
@@ -103,7 +103,8 @@ class ArchiveBooks:
             manifests.store(book, {i: (m, v) for i, (m, v) in self._pending.items() if m.step == step}, number)
 
     def confirm(self, book: Connection, numbers: Mapping[str, int]) -> None:
-        """The deletion committed: in the transaction that closes the intents of these steps."""
+        """The deletion committed: in the transaction that closes the intents of these steps. Where all objects are as they are known here,
+        `seal` need not ask."""
         mine = [i for i, (m, _) in self._pending.items() if m.step in numbers]
         moved = manifests.set_state(book, mine, "confirmed", was=["stored"])
         self._mine.closed = moved == len(self._pending)
@@ -131,7 +132,8 @@ class ArchiveBooks:
             each.result()
 
     def _seal_of(self, mine: Mapping[str, tuple[Manifest, str | None]], closed: bool) -> None:
-        """`closed`: the batch ended as it should, so its objects are as they are known here; else `lethe_db` is asked."""
+        """`closed`: the batch ended as it should, so its objects are as they are known here; else `lethe_db` is asked. A process that slept so
+        long that another one sealed them, too, puts the same manifests once more."""
         try:
             if not closed:
                 with self.ctx.control.connect() as book:
@@ -164,14 +166,18 @@ class ArchiveBooks:
     def _settle(self, ids: Collection[str]) -> None:
         """Confirms or drops objects by what became of their batches, and forgets those that this thread dropped."""
         with self.ctx.control.begin() as book:
-            found = [k for k in manifests.of_ids(book, tuple(ids)) if k.state in {"announced", "stored"}]
+            known = manifests.of_ids(book, tuple(ids))
+            found = [k for k in known if k.state in {"announced", "stored"}]
             fates = {k.id: manifests.fate(book, k) for k in found}
             manifests.set_state(book, [i for i, fate in fates.items() if fate == "committed"], "confirmed", was=["stored"])
         gone = [k for k in found if fates[k.id] == "gone"]
         if gone:
             drop(self.bucket, self.ctx, gone)
-        for known in gone:
-            self._pending.pop(known.id, None)
+        never = set(ids) - {
+            k.id for k in known
+        }  # their announcement was lost on the way; one that arrives yet is dropped at the group's end
+        for number in {k.id for k in gone} | never:
+            self._pending.pop(number, None)
 
     # Around a group
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,14 @@ class Try:
 
     outcome: Outcome | None = None
     numbers: dict[str, int] = field(default_factory=dict)
+
+
+class _Unread(Exception):
+    """The keys of these steps must be read before a batch with young rows of them can end: not something to wait for under its locks."""
+
+    def __init__(self, steps: Sequence[str]) -> None:
+        super().__init__()
+        self.steps = steps
 
 
 class Runner:
@@ -94,7 +103,7 @@ class Runner:
 
     @property
     def gate(self) -> Connection:
-        """The session whose transaction keeps new holds out while a batch runs."""
+        """The session whose transaction keeps new holds out while a batch runs, and closes its intents."""
         if self._gate is None:
             self._gate = self.ctx.control.connect()
         return self._gate
@@ -133,6 +142,10 @@ class Runner:
             if doing.outcome is not None:
                 self._tally.strike(self._touched(doing.outcome))
             doing.outcome, doing.numbers = None, {}
+            try:
+                return self._once(technique, cursor, doing)
+            except _Unread as unread:
+                self._read_keys(unread.steps)
             return self._once(technique, cursor, doing)
 
         try:
@@ -161,10 +174,17 @@ class Runner:
         same way and is then done again."""
         error = state.outcome.exception() if state.outcome else None
         if error is not None and is_lost(error):
-            self._lost = True
+            self._lost = self.has_lost = True
             self._drop()
 
-    _lost = False
+    _lost = has_lost = False
+
+    def recover(self) -> None:
+        """When no lane is at work and one has lost a session (`has_lost`): `lethe_db` may have crashed, and lost closings that did not wait for
+        its disk. Those intents are asked about again; one that stays in doubt is an error of its step's totals."""
+        self._drop()
+        with suppress(InDoubt):
+            recover(self.ctx, self.sources, self.all_steps, self.ctx.control)
 
     def _drop(self) -> None:
         self.close()
@@ -197,6 +217,8 @@ class Runner:
     def _once(self, technique: Technique, cursor: Any, doing: Try) -> Outcome:
         if self._lost:
             self._resolve({})
+        if getattr(technique, "filing", None) is not None:  # objects that go with rows do not come back when a batch rolls back
+            self._read_keys(technique.steps)
         self._keep_lease()
         began, self._busy = time.monotonic(), 0.0
         source: Connection | None = None
@@ -224,6 +246,8 @@ class Runner:
                 if not self._touched(outcome):
                     transaction.rollback()
                     return outcome
+                if unread := [p.step for p in outcome.pieces if p.young and not self._is_read(p.step)]:
+                    raise _Unread(unread)
                 numbers = self._tally.enter(self._touched(outcome))
                 doing.outcome, doing.numbers = outcome, numbers
                 statistics = difference(before, deleted_by_table(source))
@@ -284,6 +308,15 @@ class Runner:
             self.archiver.books.store(book, numbers)
             work.commit()
             point("intent.write.after", book)
+
+    def _is_read(self, step: str) -> bool:
+        """Can the step's keys be asked for without waiting?"""
+        return bool(getattr(self.ctx.known_keys, "is_read", lambda step: True)(step))
+
+    def _read_keys(self, steps: Sequence[str]) -> None:
+        for step in steps:
+            if not self._is_read(step):
+                self.ctx.known_keys(step)
 
     def _count(self, piece: Piece, outcome: Outcome) -> Counted:
         """Looks the young rows up among the keys frozen at plan time: one that is not there has arrived since."""

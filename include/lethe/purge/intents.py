@@ -90,10 +90,11 @@ def _taken(piece: Piece) -> dict[str, Any]:
 
 
 def close_intents(connection: Connection, plan: str, attempt: int, numbers: Mapping[str, int], state: str) -> None:
-    """What became of the batch: committed, rolled_back or unknown."""
+    """What became of the batch: committed, rolled_back or unknown. RuntimeError where there is no such intent."""
     for step, number in numbers.items():
         mine = (batches.c.plan == plan) & (batches.c.attempt == attempt) & (batches.c.step == step) & (batches.c.number == number)
-        connection.execute(batches.update().where(mine).values(state=state, ended_at=func.clock_timestamp()))
+        if connection.execute(batches.update().where(mine).values(state=state, ended_at=func.clock_timestamp())).rowcount != 1:
+            raise RuntimeError(f"step {step}: the intent of batch {number} is not there to be closed")
 
 
 def state_of(connection: Connection, plan: str, attempt: int, step: str, number: int) -> str | None:

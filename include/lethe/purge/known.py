@@ -29,6 +29,11 @@ class KeysOfTheCount:
                 self._found[step] = self._read(step)
             return self._found[step]
 
+    def is_read(self, step: str) -> bool:
+        """Is there nothing to wait for?"""
+        with self._lock:
+            return step in self._found
+
     def _read(self, step: str) -> Container[int] | None:
         predicate = self._plan.step(step).predicate
         if not isinstance(predicate, Predicate | ExpiryPredicate):

@@ -85,6 +85,8 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
         _archive_settled(runner, steps, errors)
         runner.guarded(runner.start)
         spaces = _carry_out(list(_parts(steps, runner)), lanes, errors)
+        if any(lane.has_lost for lane in lanes):
+            runner.guarded(runner.recover)
         _archive_settled(runner, steps, errors)
         with runner.book.begin():
             totals = intents.totals(runner.book, ctx.plan.digest, ctx.attempt, ids)
