@@ -55,7 +55,12 @@ def test_they_are_read_once_however_many_lanes_ask_and_not_before(control: Contr
     def note(*given: Any) -> None:
         asked.append(given[2])
 
+    def look(*given: Any) -> None:
+        seen.append(other.submit(known.is_read, ROWS).result(timeout=10))
+
+    seen, other = list[bool](), ThreadPoolExecutor(1)
     event.listen(control.runtime, "before_cursor_execute", note)
+    event.listen(control.runtime, "after_cursor_execute", look)
     try:
         assert not asked
         with ThreadPoolExecutor(4) as lanes:
@@ -63,3 +68,6 @@ def test_they_are_read_once_however_many_lanes_ask_and_not_before(control: Contr
         assert len(asked) == 1 and len({id(f) for f in found}) == 1
     finally:
         event.remove(control.runtime, "before_cursor_execute", note)
+        event.remove(control.runtime, "after_cursor_execute", look)
+        other.shutdown()
+    assert seen == [False], "who asks while they are read is answered, not kept waiting"

@@ -173,9 +173,8 @@ class ArchiveBooks:
         gone = [k for k in found if fates[k.id] == "gone"]
         if gone:
             drop(self.bucket, self.ctx, gone)
-        never = set(ids) - {
-            k.id for k in known
-        }  # their announcement was lost on the way; one that arrives yet is dropped at the group's end
+        # An announcement that was lost on the way left nothing; should it arrive yet, the end of the group drops its object.
+        never = set(ids) - {k.id for k in known}
         for number in {k.id for k in gone} | never:
             self._pending.pop(number, None)
 
