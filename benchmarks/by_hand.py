@@ -1,4 +1,5 @@
-"""Archiving as somebody would write it by hand, then one DELETE: what an archive that deletes is measured against.
+"""Archiving as somebody would write it by hand, then one DELETE: what an archive that deletes is measured against. And the two at once in lanes
+(`in_lanes`): what Lethe's technique takes without its records.
 
 One bare ADBC stream in a thread that reads; beside it the Parquet writer, an object every 50,000 rows, each uploaded with its MD5, read back,
 decoded and compared with what was read. No plan, no hold, no intent, no manifest, no lock, and nothing that could recover from a crash.

@@ -7,13 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, text
+from sqlalchemy import ColumnElement, Connection, Engine, func, select
 
 DURABLE = (
     "select set_config('synchronous_commit', case c when 'off' then 'on' else c end, false) from current_setting('synchronous_commit') as c"
 )
 """For a session: what its role or database says later does not reach it any more."""
-_NO_WAIT = text("set local synchronous_commit = off")
 QUICKLY: ColumnElement[bool] = func.set_config("synchronous_commit", "off", True) == "off"
 """`without_waiting` as a condition that always holds, for one statement that is a transaction by itself."""
 
@@ -38,4 +37,4 @@ def each_by_itself(control: Engine) -> Iterator[Connection]:
 
 def without_waiting(connection: Connection) -> None:
     """The caller's transaction does not wait: should the server crash before it is on disk, it never was."""
-    connection.execute(_NO_WAIT)
+    connection.execute(select(QUICKLY))

@@ -19,7 +19,7 @@ from lethe.stores.postgres.plain import Size
 Pace = Literal["full", "gentle"]
 HoldsLoader = Callable[[Connection], Sequence[HoldScope]]
 KnownKeys = Callable[[str], Container[int] | None]
-"""By step. Several lanes ask it. One that has to read them has `is_read(step)` too, and is then never asked in a source's transaction."""
+"""By step. Several lanes ask it. One that has to read them says by `is_read(step)` whether it has, and need not read in a source's transaction."""
 
 
 def holds_of_today(connection: Connection) -> Sequence[HoldScope]:
