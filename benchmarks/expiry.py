@@ -169,10 +169,10 @@ def _finding(ground: Ground, number: int) -> Row:
     _record(ground, "nobody-looks-here", manifests, {})
     persons = number * PERSONS_EACH // IN
     with psycopg.connect(ground.server.url("lethe")) as connection:
-        connection.execute("SET session_replication_role = replica")  # or each of the rows is looked up by its foreign key
         connection.execute(
-            "INSERT INTO lethe.archive_subjects SELECT decode(md5((n %% %(persons)s)::text), 'hex'), i.ids[1 + n / %(each)s], 'person' "
-            "FROM generate_series(0, %(all)s - 1) n, (SELECT %(ids)s::text[] AS ids) i",
+            "INSERT INTO lethe.archive_subjects (object, kind, digests) "
+            "SELECT i.ids[1 + n / %(each)s], 'person', array_agg(decode(md5((n %% %(persons)s)::text), 'hex')) "
+            "FROM generate_series(0, %(all)s - 1) n, (SELECT %(ids)s::text[] AS ids) i GROUP BY 1",
             {"persons": persons, "each": PERSONS_EACH, "all": number * PERSONS_EACH, "ids": [m.id for m in manifests]},
         )
     admin(ground.server, "VACUUM (ANALYZE) lethe.archive_subjects", "lethe")
@@ -193,7 +193,7 @@ def _finding(ground: Ground, number: int) -> Row:
 
 
 def _entries(connection: psycopg.Connection, digest: bytes) -> None:
-    connection.execute("SELECT count(*) FROM lethe.archive_subjects WHERE digest = %s", [digest]).fetchone()
+    connection.execute("SELECT count(*) FROM lethe.objects_naming('person', ARRAY[%s::bytea])", [digest]).fetchone()
 
 
 def _found(book: Any, name: str) -> None:

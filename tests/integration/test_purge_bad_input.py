@@ -147,7 +147,7 @@ def test_a_process_whose_lease_was_taken_over_stops_before_its_next_batch(world:
         return ()
 
     with pytest.raises(StoreBusy, match="took over"):
-        world.purge(step("logs"), holds=holds)
+        world.purge(step("logs"), holds=holds, limits=replace(QUICK, lanes=1))
     assert 0 < due(world) < 1_000
     assert world.purge(step("logs"))["logs"].deleted == 1_000, "the totals hold what both did"
 

@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, and_, any_, false, literal, or_, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, and_, false, func, literal, or_, select
 
 from lethe.archive.manifests import Known, of_ids
 from lethe.archive.model import CLOCK, PERSONS, TENANT, Manifest, NamedBy, State
 from lethe.archive.names import LENGTH
 from lethe.archive.naming import NamedHold, Whom, named, other_key, person_name, refuse_unlike, tenant_names
 from lethe.control.tables import archive_objects as objects
-from lethe.control.tables import archive_subjects as subjects
 from lethe.errors import HoldRefused
 
 __all__ = [
@@ -122,17 +121,10 @@ def _day_ends(begins: pa.ChunkedArray, zone: str) -> pa.ChunkedArray:
 def find(connection: Connection, names: Collection[str], *, states: Sequence[State] = LIVING) -> tuple[Known, ...]:
     """The objects that these persons or tenants are in, oldest first. A name is a keyed digest of 32 or 64 hex digits. Opens nothing.
 
-    By the primary key of archive_subjects. Raises HoldRefused for what is no digest.
+    Raises HoldRefused for what is no digest.
     """
-    asked = [bytes.fromhex(short_name(n)) for n in names]
-    query = (
-        select(objects.c.id)
-        .where(
-            objects.c.id.in_(select(subjects.c.object).where(subjects.c.digest == any_(literal(asked, ARRAY(LargeBinary))))),
-            objects.c.state.in_(list(states)),
-        )
-        .order_by(objects.c.announced_at, objects.c.id)
-    )
+    named = _naming("person", [short_name(n) for n in names]) | _naming("tenant", [short_name(n) for n in names])
+    query = select(objects.c.id).where(named, objects.c.state.in_(list(states))).order_by(objects.c.announced_at, objects.c.id)
     return of_ids(connection, connection.scalars(query).all())
 
 
@@ -215,7 +207,11 @@ def _asked(hold: NamedHold, made: Sequence[NamedBy]) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [objects.c.state.is_not(None), *_bounds(hold)]
     for kind, names in (("person", hold.persons_in(made)), ("tenant", hold.tenants_in(made))):
         if names is not None:
-            digests = [bytes.fromhex(n) for n in names]
-            mine = select(subjects.c.object).where(subjects.c.digest.in_(digests), subjects.c.kind == kind)
-            conditions.append(objects.c.id.in_(mine))
+            conditions.append(_naming(kind, names))
     return and_(*conditions)
+
+
+def _naming(kind: str, names: Collection[str]) -> ColumnElement[bool]:
+    """Is one of these persons or tenants in the object? By the index, however few objects there are (`lethe.objects_naming`)."""
+    digests = literal([bytes.fromhex(n) for n in names], ARRAY(LargeBinary))
+    return objects.c.id.in_(select(func.lethe.objects_naming(kind, digests)))

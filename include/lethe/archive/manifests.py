@@ -37,9 +37,9 @@ with stored as (
     update lethe.archive_objects set state = 'stored', version = :version, batch = :batch, manifest = :manifest
     where id = :id and state = 'announced' returning id
 ), named as (
-    insert into lethe.archive_subjects (digest, object, kind)
-    select substr(names, 1 + 16 * n, 16), id, kind
-    from stored, (values ('person', :persons), ('tenant', :tenants)) as of (kind, names), generate_series(0, length(names) / 16 - 1) as n
+    insert into lethe.archive_subjects (object, kind, digests)
+    select id, kind, array(select substr(names, 1 + 16 * n, 16) from generate_series(0, length(names) / 16 - 1) as n)
+    from stored, (values ('person', :persons), ('tenant', :tenants)) as of (kind, names) where length(names) > 0
     on conflict do nothing
 ) select count(*) from stored
 """).bindparams(
@@ -203,7 +203,8 @@ def full(connection: Connection, known: Known) -> Manifest:
     if known.manifest is None:
         raise TypeError(f"archive object {known.id} has no manifest yet")
     names: dict[str, list[str]] = {"person": [], "tenant": []}
-    asked = select(subjects.c.kind, func.encode(subjects.c.digest, literal("hex")).label("name")).where(subjects.c.object == known.id)
+    name = func.encode(func.unnest(subjects.c.digests), literal("hex")).label("name")
+    asked = select(subjects.c.kind, name).where(subjects.c.object == known.id)
     for row in connection.execute(asked):
         names[row.kind].append(row.name)
     return known.manifest.model_copy(update={"persons": tuple(sorted(names["person"])), "tenants": tuple(sorted(names["tenant"]))})

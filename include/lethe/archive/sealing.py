@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from lethe.archive import manifests
 from lethe.archive.bucket import ArchiveBucket
@@ -24,15 +24,15 @@ def seal(
     bucket: ArchiveBucket, control: Engine, objects: Iterable[Known], *, lockable: bool, at: datetime, point: Point = lambda name: None
 ) -> None:
     """Seals confirmed objects, and locks sealed ones, one after the other, as `seal_one` does."""
-    for known in objects:
-        with control.connect() as book:
-            manifest = manifests.full(book, known)
-        seal_one(bucket, control, manifest, known.version, has_manifest=known.state == "sealed", lockable=lockable, at=at, point=point)
+    with control.connect() as book, each_by_itself(book):
+        for known in objects:
+            manifest, has = manifests.full(book, known), known.state == "sealed"
+            seal_one(bucket, book, manifest, known.version, has_manifest=has, lockable=lockable, at=at, point=point)
 
 
 def seal_one(
     bucket: ArchiveBucket,
-    control: Engine,
+    book: Connection,
     manifest: Manifest,
     version: str | None,
     *,
@@ -42,7 +42,7 @@ def seal_one(
     point: Point = lambda name: None,
 ) -> None:
     """Puts the manifest beside its object, unless it `has_manifest`, and locks the object, where the bucket is `lockable`. `at` is now,
-    aware; an object whose expiry is not after it gets no lock.
+    aware; an object whose expiry is not after it gets no lock. `book` is a session of `lethe_db` whose statements are each by itself.
 
     Raises what the bucket raises. A seal whose record is lost with the server is set again.
     """
@@ -55,5 +55,4 @@ def seal_one(
         point("archive.lock.before")
         until = bucket.lock(manifest.key, version, manifest.expires_at)
         point("archive.lock.after")
-    with each_by_itself(control) as book:
-        manifests.seal(book, manifest.id, until)
+    manifests.seal(book, manifest.id, until)

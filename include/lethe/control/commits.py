@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 DURABLE = (
     "select set_config('synchronous_commit', case c when 'off' then 'on' else c end, false) from current_setting('synchronous_commit') as c"
@@ -29,10 +29,15 @@ def durably(connection: Connection) -> None:
 
 
 @contextmanager
-def each_by_itself(control: Engine) -> Iterator[Connection]:
-    """A session each of whose statements is a transaction by itself: one request instead of three."""
-    with control.connect() as connection:
-        yield connection.execution_options(isolation_level="AUTOCOMMIT")
+def each_by_itself(connection: Connection) -> Iterator[None]:
+    """Meanwhile each statement of a session is a transaction by itself: one request instead of three. Call it outside of a transaction."""
+    connection.execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        yield
+    finally:
+        if not connection.closed and not connection.invalidated:
+            connection.commit()  # SQLAlchemy's own notion of a transaction; asks nothing
+            connection.execution_options(isolation_level=connection.default_isolation_level)
 
 
 def without_waiting(connection: Connection) -> None:

@@ -7,6 +7,7 @@ Who may do what: `lethe_owner` migrates; `lethe_runtime` works, and may only ins
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -220,9 +221,9 @@ archive_objects = Table(
 archive_subjects = Table(
     "archive_subjects",
     metadata,
-    Column("digest", LargeBinary, primary_key=True, comment="keyed digest of a person or tenant, 16 bytes"),
     Column("object", Text, ForeignKey(archive_objects.c.id), primary_key=True),
     Column("kind", Text, CheckConstraint("kind in ('person','tenant')"), primary_key=True),
+    Column("digests", ARRAY(LargeBinary), nullable=False, comment="keyed digests of the persons or tenants in it, 16 bytes each"),
 )
 
 requests = Table(
@@ -383,4 +384,4 @@ Index(
     archive_objects.c.step,
     postgresql_where=text("state IN ('announced', 'stored', 'confirmed')"),
 )
-Index("archive_subjects_object", archive_subjects.c.object)
+Index("archive_subjects_digests", archive_subjects.c.digests, postgresql_using="gin", postgresql_with={"fastupdate": "off"})

@@ -24,6 +24,7 @@ from lethe.control.commits import durably, each_by_itself
 from lethe.errors import LetheError, ObjectErrors
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
+from lethe.purge.sources import abandon
 
 log = logging.getLogger(__name__)
 _WAITING = 4
@@ -44,10 +45,16 @@ class ArchiveBooks:
         self._mine = threading.local()
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="sealer")
         self._sealing: list[Future[None]] = []
+        self._sealers: Connection | None = None
 
     def close(self) -> None:
         """Ends the sealing: what waits for it is left to the next run."""
         self._sealer.shutdown(wait=True, cancel_futures=True)
+        self._drop_clerk()
+
+    def look_ahead(self) -> None:
+        """Has the bucket looked at while the first rows are read: a client takes long to make. What hinders it is told when it is needed."""
+        self._sealer.submit(self._looked_at)
 
     @property
     def bucket(self) -> ArchiveBucket:
@@ -79,13 +86,14 @@ class ArchiveBooks:
         found: dict[str, tuple[Manifest, str | None]] = self._mine.pending
         return found
 
-    def announce(self, made: Sequence[Manifest]) -> None:
-        """Writes, before anything is uploaded, what will be."""
+    def announce(self, made: Sequence[Manifest], book: Connection) -> None:
+        """Writes, before anything is uploaded, what will be. `book` is this thread's session, outside of a transaction."""
+        bucket = self.bucket
         self._pending.update({m.id: (m, None) for m in made})
-        with each_by_itself(self.ctx.control) as book:
-            durably(book)
+        durably(book)
+        with each_by_itself(book):
             point("archive.announce.before", book)
-            manifests.announce(book, made, self.bucket.name)
+            manifests.announce(book, made, bucket.name)
             point("archive.announce.after", book)
 
     def uploaded(self, manifest: Manifest, version: str | None) -> None:
@@ -140,9 +148,22 @@ class ArchiveBooks:
                     known = manifests.of_ids(book, tuple(mine))
                 return self._seal([k for k in known if k.state == "confirmed"])
             for manifest, version in mine.values():
-                sealing.seal_one(self.bucket, self.ctx.control, manifest, version, lockable=self.lockable, at=self.ctx.clock(), point=point)
+                sealing.seal_one(self.bucket, self._clerk, manifest, version, lockable=self.lockable, at=self.ctx.clock(), point=point)
         except (LetheError, DBAPIError, psycopg.Error) as error:
+            self._drop_clerk()
             log.warning("archive objects are not sealed yet", extra={"objects": len(mine), "error": type(error).__name__})
+
+    @property
+    def _clerk(self) -> Connection:
+        """The session of the thread that seals, each of its statements by itself. It is kept: to take one from the pool is a request more."""
+        if self._sealers is None:
+            self._sealers = self.ctx.control.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._sealers
+
+    def _drop_clerk(self) -> None:
+        session, self._sealers = self._sealers, None
+        if session is not None:
+            abandon(session)
 
     def resolve(self) -> None:
         """After recovery told what became of this thread's batch: what committed is confirmed, and still to be sealed; the rest is dropped."""

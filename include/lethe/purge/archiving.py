@@ -68,8 +68,10 @@ class Archiver:
         for reader in idle:
             reader.close()
 
-    def ready(self, holds: Sequence[HoldScope]) -> None:
-        """Before a batch's transaction begins: this thread has a session that reads, with these holds."""
+    def ready(self, holds: Sequence[HoldScope], book: Connection) -> None:
+        """Before a batch's transaction begins: this thread has a session that reads, with these holds, and writes what it will upload
+        with `book`, its session of `lethe_db`."""
+        self._mine.book = book
         keep_for_the_next_batch()
         if getattr(self._mine, "reader", None) is None:
             with self._lock:
@@ -167,7 +169,7 @@ class Archiver:
             (part, prepare(part, columns, day, plan=self.ctx.plan, attempt=self.ctx.attempt, step=step, names=named))
             for day, part in by_expiry(rows, expires)
         ]
-        self.books.announce([p.manifest for _, p in parts])
+        self.books.announce([p.manifest for _, p in parts], self._mine.book)
         for part, prepared in parts:
             self._upload(part, prepared)
         return tuple(p.manifest.id for _, p in parts)

@@ -232,7 +232,7 @@ class Runner:
                 if isinstance(technique, Prepared):
                     technique.prepare(cursor, holds)
                 if getattr(technique, "taking", None):
-                    self.archiver.ready(holds)
+                    self.archiver.ready(holds, self.book)
                 source = self.sources.with_holds(technique.role, holds)
                 backend = self._backend(technique.role, source)
                 source.execution_options(isolation_level=technique.isolation)

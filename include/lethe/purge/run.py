@@ -26,6 +26,7 @@ from lethe.purge.sources import Sources, in_words
 from lethe.purge.space import Space, make_room
 from lethe.purge.techniques import Techniques
 from lethe.stores.postgres.describe import describe
+from lethe.stores.postgres.plain import Plain, Turn
 
 log = logging.getLogger(__name__)
 PASSES = 5
@@ -77,11 +78,13 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
     lease = _lease(ctx, store, steps)
     sources = Sources(ctx.catalog.store(store), ctx.connections, ctx.limits, f"lethe:{ctx.plan.digest[:12]}:{lease.part}")
     runner = Runner(ctx, sources, lease, ids)
-    lanes = [runner, *(runner.beside(n) for n in range(1, ctx.lanes))]
+    lanes = [runner, *(runner.beside(n) for n in range(1, max(ctx.lanes(archiving=a) for a in (False, True))))]
     errors: dict[str, BaseException] = {}
     try:
         runner.guarded(lambda: take(ctx.control, lease))
         runner.guarded(lambda: recover(ctx, sources, [*ids, *_orphaned(runner)], ctx.control))
+        if any(s.archive is not None for s in steps):
+            runner.archiver.books.look_ahead()
         _archive_settled(runner, steps, errors)
         runner.guarded(runner.start)
         spaces = _carry_out(list(_parts(steps, runner)), lanes, errors)
@@ -197,24 +200,26 @@ def _is_left(part: Techniques, swept: Swept, runner: Runner, errors: dict[str, B
 
 
 def _sweep(technique: Any, lanes: Sequence[Runner]) -> int:
-    """Batches until the technique is done; rows deleted. A plain technique goes on in every lane once its first batch has shown that one
-    is not enough, and that nothing is wrong with the table: while one lane writes its records, the other deletes."""
+    """Batches until the technique is done; rows deleted. A plain technique of more than one batch goes on in lanes: while one writes its
+    records, another deletes. Where a trigger fires on deletion, the first batch goes alone and shows what that does."""
     cursor = lanes[0].guarded(lambda: _started(technique, lanes[0]))
     if cursor is None:
         return 0
     stop = Event()
-    if not hasattr(technique, "beside") or len(lanes) == 1:
+    if not isinstance(technique, Plain) or cursor.share.spent:
         return _drain(technique, cursor, lanes[0], stop)
+    lanes = lanes[: lanes[0].ctx.lanes(archiving=technique.taking is not None)]
+    shown, cursors = 0, [cursor, *(Turn(share=cursor.share) for _ in lanes[1:])]
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
-        first = pool.submit(lanes[0].run, technique, cursor).result()  # a lane's: what it frees, the lane's next batch takes
-        if first.done:
-            return int(first.rows)
-        works = [pool.submit(_drain, technique.beside(), replace(first.cursor), lane, stop) for lane in lanes]
+        if technique.recount:
+            first = pool.submit(lanes[0].run, technique, cursor).result()  # a lane's: what it frees, the lane's next batch takes
+            shown, cursors[0] = int(first.rows), first.cursor
+        works = [pool.submit(_drain, technique.beside(), turn, lane, stop) for turn, lane in zip(cursors, lanes, strict=True)]
         try:
             wait(works, return_when=FIRST_EXCEPTION)
         finally:
             stop.set()
-    return int(first.rows) + sum(work.result() for work in works)
+    return shown + sum(work.result() for work in works)
 
 
 def _drain(technique: Any, cursor: Any, runner: Runner, stop: Event) -> int:

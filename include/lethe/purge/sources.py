@@ -108,8 +108,8 @@ class Sources:
             "plan_cache_mode": "force_custom_plan",
         }
         with raw.cursor() as cursor:
-            for name, value in settings.items():
-                cursor.execute("select set_config(%s, %s, false)", (name, str(value)))
+            each = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+            cursor.execute(f"select {each}", [str(part) for setting in settings.items() for part in setting])
             cursor.execute(DURABLE)
         raw.commit()
 

@@ -37,7 +37,7 @@ _DUE = text(
        manifest #>> '{{names,tenants}}' AS named_tenants, coalesce(manifest #> '{{names,identities}}', '[]') AS named_identities
   FROM {SCHEMA}.archive_objects WHERE dataset = :dataset AND law = :law AND expires_at <= :as_of AND state <> 'dropped'"""
 )
-_NAMED = text(f"SELECT DISTINCT object FROM {SCHEMA}.archive_subjects WHERE encode(digest, 'hex') = ANY(:names)")
+_NAMED = text(f"SELECT DISTINCT object FROM {SCHEMA}.archive_subjects, unnest(digests) AS digest WHERE encode(digest, 'hex') = ANY(:names)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -120,8 +120,9 @@ class ArrowReader:
         """A session that is not wholly set up is never used."""
         session = self._session = AdbcSession(self._conninfo)
         try:
-            for name, value in {**_SETTINGS, **self._limits}.items():
-                session.scalar("select set_config($1, $2, false)", name, value)
+            settings = {**_SETTINGS, **self._limits}
+            each = ", ".join(f"set_config(${n}, ${n + 1}, false)" for n in range(1, 2 * len(settings), 2))
+            session.scalar(f"select {each}", *(part for setting in settings.items() for part in setting))
         except AdbcError:
             self.close()
             raise

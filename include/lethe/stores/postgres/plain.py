@@ -140,6 +140,16 @@ class Plain(ABC):
     def where(self) -> list[ColumnElement[bool]]:
         """The bounds of a batch, with bound parameters."""
 
+    def start(self, connection: Connection) -> Turn | None:
+        """The first piece of the whole range, cut already: that tells whether there is more than one."""
+        share = self.range(connection)
+        piece = share.take(lambda low, end: self.cut(connection, low, end))
+        return None if piece is None else Turn(share=share, piece=piece)
+
+    @abstractmethod
+    def range(self, connection: Connection) -> Share:
+        """All that may hold due rows."""
+
     @abstractmethod
     def cut(self, connection: Connection, low: Any, end: Any) -> Any:
         """Where a batch that begins at `low` ends."""
@@ -250,10 +260,10 @@ class ClockWindows(Plain):
         p = predicate_of(self.target.step)
         return select(at(p.start_of_service, p.clock, p.zone), at(min(p.cutoff, p.as_of), p.clock, p.zone))
 
-    def start(self, connection: Connection) -> Turn | None:
+    def range(self, connection: Connection) -> Share:
         """From the start of service to the cutoff."""
         low, end = connection.execute(self._bounds).one()
-        return None if low >= end else Turn(share=Share(low=low, end=end))
+        return Share(low=low, end=end)
 
     def cut(self, connection: Connection, low: Any, end: Any) -> Any:
         """The clock of the n-th row from here, left out. A window of equal clocks takes them all."""
@@ -321,12 +331,12 @@ class BlockRanges(Plain):
         )
         return int(size or 0)
 
-    def start(self, connection: Connection) -> Turn | None:
+    def range(self, connection: Connection) -> Share:
         """From the first block to the last."""
         more = 1.0 if self.taking else 1.5  # rows that are taken are held in memory, and all of a block may be due
         self._blocks = max(4, int(more * self.size.rows / max(self.per_block, 1)))
         end = self.blocks(connection)
-        return Turn(share=Share(low=0, end=end)) if end else None
+        return Share(low=0, end=end)
 
     def cut(self, connection: Connection, low: int, end: int) -> int:
         """So many blocks as lately held about a batch of due rows."""

@@ -220,16 +220,16 @@ COMMENT ON COLUMN lethe.archive_objects.ended_at IS 'when it was dropped, expire
 COMMENT ON COLUMN lethe.archive_objects.ended_by IS 'the plan that expired or replaced it';
 
 CREATE TABLE lethe.archive_subjects (
-    digest BYTEA NOT NULL,
     object TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind in ('person','tenant')),
-    PRIMARY KEY (digest, object, kind),
+    digests BYTEA[] NOT NULL,
+    PRIMARY KEY (object, kind),
     FOREIGN KEY(object) REFERENCES lethe.archive_objects (id)
 );
 
-CREATE INDEX archive_subjects_object ON lethe.archive_subjects (object);
+CREATE INDEX archive_subjects_digests ON lethe.archive_subjects USING gin (digests) WITH (fastupdate = off);
 
-COMMENT ON COLUMN lethe.archive_subjects.digest IS 'keyed digest of a person or tenant, 16 bytes';
+COMMENT ON COLUMN lethe.archive_subjects.digests IS 'keyed digests of the persons or tenants in it, 16 bytes each';
 
 CREATE TABLE lethe.requests (
     id TEXT NOT NULL CHECK (id ~ '^R-[0-9]{4}-[0-9A-HJKMNP-TV-Z]{8}$'),
