@@ -1,7 +1,9 @@
-"""The archive's expiry, against bare DeleteObjects of as many keys; and finding the objects that one person is in, by manifests alone."""
+"""The archive's expiry, against bare DeleteObjects of as many keys; and by manifests alone, finding the objects that one person is in, and putting
+on record who is in one."""
 
 from __future__ import annotations
 
+import random
 import statistics
 import uuid
 from collections.abc import Sequence
@@ -16,13 +18,14 @@ import pyarrow as pa
 from benchmarks.archive import TERMS
 from benchmarks.bucket import Shelf, counted, shelf
 from benchmarks.ground import admin, seconds
-from benchmarks.score import Row, at_least, at_most
+from benchmarks.score import Row, at_least, at_most, told
 from benchmarks.stores import AS_OF, DIGEST_KEY, LOGS, catalog_of, plan_of
 from benchmarks.world import Ground
 from lethe.archive.bucket import ArchiveBucket
 from lethe.archive.expiring import Judge, count
 from lethe.archive.finding import find
 from lethe.archive.keys import manifest_key, object_key
+from lethe.archive.manifests import announce, store
 from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, Manifest, NamedBy
 from lethe.archive.names import fingerprint
 from lethe.archive.write import prepare
@@ -41,6 +44,9 @@ OBJECTS, FLOOR = 10_000, 2_000
 SEARCHED, PERSONS_EACH, IN = 1_000, 4_000, 10
 """Objects in which a person is sought, persons in each, and objects that each person is in."""
 
+MANY, MANY_OBJECTS = 20_000, 40
+"""Persons in an object that has many, and such objects."""
+
 OVER, NOT_YET = date(2026, 5, 1), date(2036, 1, 1)
 COLUMNS = (ArchivedColumn(name="id", source="bigint", kept_as="int64"), ArchivedColumn(name="message", source="text", kept_as="string"))
 NAMES = NamedBy(key=fingerprint(DIGEST_KEY), tenants=None, identities=())
@@ -48,9 +54,9 @@ _THREADS = 8
 
 
 def measure(ground: Ground) -> list[Row]:
-    """Both. Scaled with the rows of the ground where these are few."""
+    """All of it. Scaled with the rows of the ground where these are few."""
     scale = min(1.0, ground.rows / 5_000_000)
-    return [_expiry(ground, max(100, int(OBJECTS * scale))), _finding(ground, max(50, int(SEARCHED * scale)))]
+    return [_expiry(ground, max(100, int(OBJECTS * scale))), _finding(ground, max(50, int(SEARCHED * scale))), _recording(ground)]
 
 
 def _expiry(ground: Ground, number: int) -> Row:
@@ -190,6 +196,25 @@ def _finding(ground: Ground, number: int) -> Row:
         f"an indexed count(*) {least:.2f} ms, {ms / least:.1f} times; no object opened"
     )
     return at_most("finding one person in the archive", [ms], 10, "ms", detail=detail)
+
+
+def _recording(ground: Ground) -> Row:
+    """Writing that an object is stored and who is in it: many persons, of ten times as many."""
+    _, manifests = _manifests(MANY_OBJECTS, NOT_YET, "Law of recording")
+    chosen, took = random.Random(1), []
+    persons = [chosen.randbytes(16).hex() for _ in range(10 * MANY)]
+    with ground.control.connect() as book:
+        for manifest in manifests:
+            whole = manifest.model_copy(update={"persons": tuple(sorted(chosen.sample(persons, MANY)))})
+            with book.begin():
+                announce(book, [whole], "nobody-looks-here")
+            with book.begin():
+                took.append(1000 * seconds(partial(store, book, {whole.id: (whole, None)}, 1)))
+    with psycopg.connect(ground.server.url("lethe")) as connection:
+        (room,) = connection.execute("SELECT pg_total_relation_size('lethe.archive_subjects')").fetchone() or (0,)
+        connection.execute("TRUNCATE lethe.archive_subjects, lethe.archive_objects")
+    detail = f"{MANY_OBJECTS} objects of {MANY:,} persons each, {room / len(took) / MANY:.0f} bytes a person and object, indexes included"
+    return told("putting on record who is in an archive object", took, "ms", detail)
 
 
 def _entries(connection: psycopg.Connection, digest: bytes) -> None:

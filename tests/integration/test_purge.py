@@ -246,7 +246,7 @@ def test_closings_that_a_crash_of_lethe_db_lost_are_asked_about_before_the_run_e
         point(name, connection)
 
     monkeypatch.setattr(batch_module, "point", crash)
-    totals = world.purge(step("logs"), limits=replace(QUICK, window=200, most=200))["logs"]
+    totals = world.purge(step("logs"), limits=replace(QUICK, window=200, most=200, lanes=1))["logs"]
     assert (totals.error, totals.deleted, totals.interruptions) == (None, 2_000, 1)
     assert world.sql("SELECT DISTINCT state FROM lethe.batches") == [("committed",)]
 

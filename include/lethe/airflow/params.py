@@ -47,7 +47,7 @@ def pace() -> Param:
         type="string",
         enum=["full", "gentle"],
         title="Pace",
-        description="full: two batches side by side. gentle: one after the other, resting almost as long as it works.",
+        description="full: batches side by side, two, or three that archive. gentle: one after the other, resting almost as long as it works.",
     )
 
 

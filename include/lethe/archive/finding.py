@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, and_, false, func, literal, or_, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, Select, and_, false, func, literal, or_, select, union_all
 
 from lethe.archive.manifests import Known, of_ids
 from lethe.archive.model import CLOCK, PERSONS, TENANT, Manifest, NamedBy, State
@@ -123,8 +123,13 @@ def find(connection: Connection, names: Collection[str], *, states: Sequence[Sta
 
     Raises HoldRefused for what is no digest.
     """
-    named = _naming("person", [short_name(n) for n in names]) | _naming("tenant", [short_name(n) for n in names])
-    query = select(objects.c.id).where(named, objects.c.state.in_(list(states))).order_by(objects.c.announced_at, objects.c.id)
+    asked = [short_name(n) for n in names]
+    named = union_all(_naming("person", asked), _naming("tenant", asked))  # not an OR of two: that looks at every object
+    query = (
+        select(objects.c.id)
+        .where(objects.c.id.in_(named), objects.c.state.in_(list(states)))
+        .order_by(objects.c.announced_at, objects.c.id)
+    )
     return of_ids(connection, connection.scalars(query).all())
 
 
@@ -207,11 +212,11 @@ def _asked(hold: NamedHold, made: Sequence[NamedBy]) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [objects.c.state.is_not(None), *_bounds(hold)]
     for kind, names in (("person", hold.persons_in(made)), ("tenant", hold.tenants_in(made))):
         if names is not None:
-            conditions.append(_naming(kind, names))
+            conditions.append(objects.c.id.in_(_naming(kind, names)))
     return and_(*conditions)
 
 
-def _naming(kind: str, names: Collection[str]) -> ColumnElement[bool]:
-    """Is one of these persons or tenants in the object? By the index, however few objects there are (`lethe.objects_naming`)."""
+def _naming(kind: str, names: Collection[str]) -> Select[tuple[str]]:
+    """The objects that one of these persons or tenants is in: by the index, however few objects there are (`lethe.objects_naming`)."""
     digests = literal([bytes.fromhex(n) for n in names], ARRAY(LargeBinary))
-    return objects.c.id.in_(select(func.lethe.objects_naming(kind, digests)))
+    return select(func.lethe.objects_naming(kind, digests))

@@ -35,9 +35,10 @@ def each_by_itself(connection: Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.closed and not connection.invalidated:
-            connection.commit()  # SQLAlchemy's own notion of a transaction; asks nothing
-            connection.execution_options(isolation_level=connection.default_isolation_level)
+        if not connection.closed:
+            connection.rollback()  # SQLAlchemy's own notion of a transaction, of a session that was lost too: nothing is sent
+            if not connection.invalidated:
+                connection.execution_options(isolation_level=connection.default_isolation_level)
 
 
 def without_waiting(connection: Connection) -> None:

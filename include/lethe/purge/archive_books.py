@@ -24,7 +24,7 @@ from lethe.control.commits import durably, each_by_itself
 from lethe.errors import LetheError, ObjectErrors
 from lethe.purge.context import PurgeContext
 from lethe.purge.faults import point
-from lethe.purge.sources import abandon
+from lethe.purge.sources import abandon, is_lost
 
 log = logging.getLogger(__name__)
 _WAITING = 4
@@ -40,12 +40,14 @@ class ArchiveBooks:
     def __init__(self, ctx: PurgeContext) -> None:
         """Opens nothing yet."""
         self.ctx = ctx
-        self._found: tuple[ArchiveBucket, bool] | None = None
+        self._bucket: ArchiveBucket | None = None
+        self._lockable: bool | None = None
+        self._looking = threading.Lock()
         self._lock = threading.Lock()
         self._mine = threading.local()
         self._sealer = ThreadPoolExecutor(1, thread_name_prefix="sealer")
         self._sealing: list[Future[None]] = []
-        self._sealers: Connection | None = None
+        self._clerk: Connection | None = None
 
     def close(self) -> None:
         """Ends the sealing: what waits for it is left to the next run."""
@@ -53,8 +55,9 @@ class ArchiveBooks:
         self._drop_clerk()
 
     def look_ahead(self) -> None:
-        """Has the bucket looked at while the first rows are read: a client takes long to make. What hinders it is told when it is needed."""
-        self._sealer.submit(self._looked_at)
+        """Has a client of the bucket made while the first rows are read, for that takes long. The store is asked nothing; what hinders it is told
+        when the client is needed."""
+        self._sealer.submit(self._client)
 
     @property
     def bucket(self) -> ArchiveBucket:
@@ -68,13 +71,19 @@ class ArchiveBooks:
 
     def _looked_at(self) -> tuple[ArchiveBucket, bool]:
         """The bucket and whether it locks: asked once."""
-        with self._lock:
-            if self._found is None:
-                bucket = ArchiveBucket.of(self.ctx.connections(settings.ARCHIVE))
+        bucket = self._client()
+        with self._looking:
+            if self._lockable is None:
                 posture = bucket.posture()
                 refuse_unfit(posture)
-                self._found = (bucket, posture.lock is True)
-            return self._found
+                self._lockable = posture.lock is True
+            return bucket, self._lockable
+
+    def _client(self) -> ArchiveBucket:
+        """The bucket, of which nothing was asked yet."""
+        with self._looking:
+            self._bucket = self._bucket or ArchiveBucket.of(self.ctx.connections(settings.ARCHIVE))
+            return self._bucket
 
     # Around a batch
 
@@ -88,7 +97,7 @@ class ArchiveBooks:
 
     def announce(self, made: Sequence[Manifest], book: Connection) -> None:
         """Writes, before anything is uploaded, what will be. `book` is this thread's session, outside of a transaction."""
-        bucket = self.bucket
+        bucket = self.bucket  # where it cannot be had, nothing is announced
         self._pending.update({m.id: (m, None) for m in made})
         durably(book)
         with each_by_itself(book):
@@ -147,21 +156,25 @@ class ArchiveBooks:
                 with self.ctx.control.connect() as book:
                     known = manifests.of_ids(book, tuple(mine))
                 return self._seal([k for k in known if k.state == "confirmed"])
-            for manifest, version in mine.values():
-                sealing.seal_one(self.bucket, self._clerk, manifest, version, lockable=self.lockable, at=self.ctx.clock(), point=point)
+            try:
+                self._seal_mine(mine)
+            except (DBAPIError, psycopg.Error) as error:
+                self._drop_clerk()
+                if not is_lost(error):
+                    raise
+                self._seal_mine(mine)  # the session may have ended long ago, while nothing was sealed
         except (LetheError, DBAPIError, psycopg.Error) as error:
-            self._drop_clerk()
             log.warning("archive objects are not sealed yet", extra={"objects": len(mine), "error": type(error).__name__})
 
-    @property
-    def _clerk(self) -> Connection:
-        """The session of the thread that seals, each of its statements by itself. It is kept: to take one from the pool is a request more."""
-        if self._sealers is None:
-            self._sealers = self.ctx.control.connect().execution_options(isolation_level="AUTOCOMMIT")
-        return self._sealers
+    def _seal_mine(self, mine: Mapping[str, tuple[Manifest, str | None]]) -> None:
+        """With a session that the sealing keeps: to take one from the pool is a request more."""
+        if self._clerk is None:
+            self._clerk = self.ctx.control.connect().execution_options(isolation_level="AUTOCOMMIT")
+        for manifest, version in mine.values():
+            sealing.seal_one(self.bucket, self._clerk, manifest, version, lockable=self.lockable, at=self.ctx.clock(), point=point)
 
     def _drop_clerk(self) -> None:
-        session, self._sealers = self._sealers, None
+        session, self._clerk = self._clerk, None
         if session is not None:
             abandon(session)
 

@@ -140,13 +140,14 @@ class Archiver:
 
     def _reading(self, target: Target) -> Reading:
         step = target.step
-        if step.id not in self._readings:
-            columns = step.archive.columns if step.archive else ()
-            if columns and target.live is None:
-                raise TypeError(f"step {step.id}: what its columns are kept as cannot be told without the live schema")
-            projected = projection(target.live.tables[table_name(target.table)], columns) if columns and target.live else ()
-            self._readings[step.id] = Reading(target=target, projected=projected)
-        return self._readings[step.id]
+        with self._lock:
+            if step.id not in self._readings:
+                columns = step.archive.columns if step.archive else ()
+                if columns and target.live is None:
+                    raise TypeError(f"step {step.id}: what its columns are kept as cannot be told without the live schema")
+                projected = projection(target.live.tables[table_name(target.table)], columns) if columns and target.live else ()
+                self._readings[step.id] = Reading(target=target, projected=projected)
+            return self._readings[step.id]
 
     def _rows(self, found: pa.Table, reading: Reading, tenants: pa.DictionaryArray) -> pa.Table:
         """The rows as they are kept: the law's columns, then Lethe's own."""

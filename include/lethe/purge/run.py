@@ -78,12 +78,13 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
     lease = _lease(ctx, store, steps)
     sources = Sources(ctx.catalog.store(store), ctx.connections, ctx.limits, f"lethe:{ctx.plan.digest[:12]}:{lease.part}")
     runner = Runner(ctx, sources, lease, ids)
-    lanes = [runner, *(runner.beside(n) for n in range(1, max(ctx.lanes(archiving=a) for a in (False, True))))]
+    archives = any(s.archive is not None for s in steps)
+    lanes = [runner, *(runner.beside(n) for n in range(1, max(ctx.lanes(archiving=False), ctx.lanes(archiving=archives))))]
     errors: dict[str, BaseException] = {}
     try:
         runner.guarded(lambda: take(ctx.control, lease))
         runner.guarded(lambda: recover(ctx, sources, [*ids, *_orphaned(runner)], ctx.control))
-        if any(s.archive is not None for s in steps):
+        if archives:
             runner.archiver.books.look_ahead()
         _archive_settled(runner, steps, errors)
         runner.guarded(runner.start)
@@ -201,25 +202,33 @@ def _is_left(part: Techniques, swept: Swept, runner: Runner, errors: dict[str, B
 
 def _sweep(technique: Any, lanes: Sequence[Runner]) -> int:
     """Batches until the technique is done; rows deleted. A plain technique of more than one batch goes on in lanes: while one writes its
-    records, another deletes. Where a trigger fires on deletion, the first batch goes alone and shows what that does."""
+    records, another deletes. Where a trigger fires on deletion, the first batch that has rows goes alone and shows what that does."""
     cursor = lanes[0].guarded(lambda: _started(technique, lanes[0]))
     if cursor is None:
         return 0
     stop = Event()
-    if not isinstance(technique, Plain) or cursor.share.spent:
+    if not isinstance(technique, Plain):
         return _drain(technique, cursor, lanes[0], stop)
-    lanes = lanes[: lanes[0].ctx.lanes(archiving=technique.taking is not None)]
+    lanes = lanes[: 1 if cursor.share.spent else lanes[0].ctx.lanes(archiving=technique.target.step.archive is not None)]
     shown, cursors = 0, [cursor, *(Turn(share=cursor.share) for _ in lanes[1:])]
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
-        if technique.recount:
-            first = pool.submit(lanes[0].run, technique, cursor).result()  # a lane's: what it frees, the lane's next batch takes
-            shown, cursors[0] = int(first.rows), first.cursor
+        if technique.recount and len(lanes) > 1:
+            shown, cursors[0] = pool.submit(_first_rows, technique, cursor, lanes[0]).result()
         works = [pool.submit(_drain, technique.beside(), turn, lane, stop) for turn, lane in zip(cursors, lanes, strict=True)]
         try:
             wait(works, return_when=FIRST_EXCEPTION)
         finally:
             stop.set()
     return shown + sum(work.result() for work in works)
+
+
+def _first_rows(technique: Any, cursor: Any, runner: Runner) -> tuple[int, Any]:
+    """Batches up to the first that has rows: how many it deleted, and where the next one begins."""
+    while True:
+        outcome = runner.run(technique, cursor)
+        cursor = outcome.cursor
+        if outcome.rows or outcome.done:
+            return int(outcome.rows), cursor
 
 
 def _drain(technique: Any, cursor: Any, runner: Runner, stop: Event) -> int:
