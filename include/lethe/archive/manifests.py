@@ -134,12 +134,17 @@ def set_state(connection: Connection, ids: Collection[str], state: State, *, was
     return connection.execute(moved).rowcount
 
 
+_SEAL = (
+    update(objects)
+    .where(objects.c.id == bindparam("number"), objects.c.state.in_(["confirmed", "sealed"]), QUICKLY)
+    .values(state="sealed", sealed_at=func.now(), lock_until=bindparam("until"))
+)
+
+
 def seal(connection: Connection, number: str, lock_until: datetime | None) -> None:
     """Writes that the manifest lies beside the object and until when the object is locked, as read back. The caller's transaction does not
     wait for the disk: it should be nothing but this."""
-    values = {"state": "sealed", "sealed_at": func.now(), "lock_until": lock_until}
-    mine = update(objects).where(objects.c.id == number, objects.c.state.in_(["confirmed", "sealed"]), QUICKLY)
-    connection.execute(mine.values(values))
+    connection.execute(_SEAL, {"number": number, "until": lock_until})
 
 
 def in_states(connection: Connection, states: Sequence[State], *, steps: Collection[str] | None = None) -> tuple[Known, ...]:

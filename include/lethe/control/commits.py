@@ -17,6 +17,9 @@ QUICKLY: ColumnElement[bool] = func.set_config("synchronous_commit", "off", True
 """`without_waiting` as a condition that always holds, for one statement that is a transaction by itself."""
 
 
+_QUICKLY = select(QUICKLY)
+
+
 def durably(connection: Connection) -> None:
     """From now on the transactions of this session wait until their commits are on disk, but for one that says otherwise for itself.
 
@@ -43,4 +46,4 @@ def each_by_itself(connection: Connection) -> Iterator[None]:
 
 def without_waiting(connection: Connection) -> None:
     """The caller's transaction does not wait: should the server crash before it is on disk, it never was."""
-    connection.execute(select(QUICKLY))
+    connection.execute(_QUICKLY)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import BigInteger, Boolean, Connection, Float, bindparam, cast, func, select
 
 from lethe.control.tables import batches
 from lethe.purge.context import StepTotals
@@ -89,11 +89,24 @@ def _taken(piece: Piece) -> dict[str, Any]:
     return {"archived": taken.archived, "objects": list(taken.objects), "tenants": {t: list(n) for t, n in taken.tenants.items()}}
 
 
+_CLOSE = (
+    batches.update()
+    .where(
+        batches.c.plan == bindparam("of_plan"),
+        batches.c.attempt == bindparam("of_attempt"),
+        batches.c.step == bindparam("of_step"),
+        batches.c.number == bindparam("of_number"),
+    )
+    .values(state=bindparam("state"), ended_at=func.clock_timestamp())
+)
+"""Built once: to build it takes as long as to send it."""
+
+
 def close_intents(connection: Connection, plan: str, attempt: int, numbers: Mapping[str, int], state: str) -> None:
     """What became of the batch: committed, rolled_back or unknown. RuntimeError where there is no such intent."""
     for step, number in numbers.items():
-        mine = (batches.c.plan == plan) & (batches.c.attempt == attempt) & (batches.c.step == step) & (batches.c.number == number)
-        if connection.execute(batches.update().where(mine).values(state=state, ended_at=func.clock_timestamp())).rowcount != 1:
+        values = {"of_plan": plan, "of_attempt": attempt, "of_step": step, "of_number": number, "state": state}
+        if connection.execute(_CLOSE, values).rowcount != 1:
             raise RuntimeError(f"step {step}: the intent of batch {number} is not there to be closed")
 
 
@@ -104,23 +117,41 @@ def state_of(connection: Connection, plan: str, attempt: int, step: str, number:
     return found
 
 
+def _detail(name: str, kind: Any) -> Any:
+    return func.coalesce(cast(batches.c.details[name].astext, kind), 0).label(name)
+
+
+_SUMMED = select(
+    batches.c.step,
+    batches.c.state,
+    batches.c.rows,
+    batches.c.technique,
+    _detail("arrived", BigInteger),
+    _detail("failed", BigInteger),
+    _detail("fingerprint", BigInteger),
+    _detail("seconds", Float),
+    func.coalesce(cast(batches.c.details["interrupted"].astext, Boolean), False).label("interrupted"),
+).order_by(batches.c.number)
+"""Without the tenants of each batch, which are most of its details."""
+
+
 def totals(connection: Connection, plan: str, attempt: int, ids: Sequence[str]) -> dict[str, StepTotals]:
     """What the committed batches of each step did, added up; interruptions and unknown batches are seen too."""
     found = {i: StepTotals(step=i) for i in ids}
-    for row in connection.execute(_mine(select(batches).order_by(batches.c.number), plan, attempt, ids)):
-        known, details = found[row.step], row.details
+    for row in connection.execute(_mine(_SUMMED, plan, attempt, ids)):
+        known = found[row.step]
         done = row.state == "committed"
         found[row.step] = StepTotals(
             step=row.step,
             deleted=known.deleted + (row.rows if done else 0),
-            arrived=known.arrived + (details.get("arrived", 0) if done else 0),
-            failed=known.failed + (details.get("failed", 0) if done else 0),
-            fingerprint=known.fingerprint ^ (int(details.get("fingerprint", 0)) if done else 0),
+            arrived=known.arrived + (row.arrived if done else 0),
+            failed=known.failed + (row.failed if done else 0),
+            fingerprint=known.fingerprint ^ (row.fingerprint if done else 0),
             batches=known.batches + done,
             techniques=tuple(dict.fromkeys([*known.techniques, *([row.technique] if done else [])])),
-            interruptions=known.interruptions + bool(details.get("interrupted")),
-            seconds=known.seconds + (details.get("seconds", 0.0) if done else 0.0),
-            longest_transaction=max(known.longest_transaction, details.get("seconds", 0.0) if done else 0.0),
+            interruptions=known.interruptions + row.interrupted,
+            seconds=known.seconds + (row.seconds if done else 0.0),
+            longest_transaction=max(known.longest_transaction, row.seconds if done else 0.0),
             error="A batch is in doubt: the database cannot say whether it committed." if row.state == "unknown" else known.error,
             error_kind="InDoubt" if row.state == "unknown" else known.error_kind,
         )

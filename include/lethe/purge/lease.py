@@ -8,9 +8,8 @@ process may still be in, and puts that process out: every batch asks first wheth
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, func, select, text
+from sqlalchemy import Connection, Engine, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from lethe.control.holds import no_new_holds
@@ -42,6 +41,17 @@ PATIENT = text("select set_config('idle_in_transaction_session_timeout', '0', tr
 """For a transaction that keeps others out while a store is asked: the server must not end it because a request takes long."""
 
 
+# Built once: to build them takes a batch as long as to send them.
+_NOT_TAKEN_OVER = func.pg_advisory_xact_lock_shared(_SPACE, func.hashtext(bindparam("of_store")))
+_ENTER = select(no_new_holds(), _NOT_TAKEN_OVER)
+_OTHERS = select(leases.c.plan, leases.c.expires_at).where(
+    func.split_part(leases.c.store, "#", 1) == bindparam("of_store"),
+    leases.c.plan != bindparam("of_plan"),
+    leases.c.expires_at > func.now(),
+)
+_WHOSE = select(select(leases.c.holder).where(leases.c.store == bindparam("name")).scalar_subquery(), _OTHERS.exists().label("other"))
+
+
 def take(engine: Engine, lease: Lease) -> bool:
     """Takes the lease; True when it is taken over from a process of the same plan that did not give it back.
 
@@ -50,7 +60,7 @@ def take(engine: Engine, lease: Lease) -> bool:
     with engine.connect() as connection, connection.begin() as work:
         point("lease.take.before", connection)
         connection.execute(select(func.pg_advisory_xact_lock(_SPACE, func.hashtext(lease.store))))
-        other = connection.execute(_others(lease).limit(1)).one_or_none()
+        other = connection.execute(_OTHERS.limit(1), _of(lease)).one_or_none()
         if other is not None:
             raise StoreBusy(
                 f"Store {lease.store!r} is being purged under plan {other.plan[:12]}.",
@@ -70,33 +80,24 @@ def confirm(connection: Connection, lease: Lease) -> None:
 
     One that ran out while nothing was deleted (a long VACUUM) is still ours unless another plan has begun meanwhile.
     """
-    connection.execute(select(_not_taken_over(lease)))
+    connection.execute(select(_NOT_TAKEN_OVER), {"of_store": lease.store})
     _refuse_if_lost(connection, lease)
 
 
 def enter(connection: Connection, lease: Lease) -> None:
     """What a batch begins with: no hold is added until the transaction ends, and `confirm`. One request takes both locks."""
-    connection.execute(select(no_new_holds(), _not_taken_over(lease)))
+    connection.execute(_ENTER, {"of_store": lease.store})
     _refuse_if_lost(connection, lease)
 
 
-def _not_taken_over(lease: Lease) -> ColumnElement[None]:
-    return func.pg_advisory_xact_lock_shared(_SPACE, func.hashtext(lease.store))
-
-
 def _refuse_if_lost(connection: Connection, lease: Lease) -> None:
-    others = _others(lease).exists()
-    holder, other = connection.execute(
-        select(select(leases.c.holder).where(leases.c.store == lease.name).scalar_subquery(), others.label("other"))
-    ).one()
+    holder, other = connection.execute(_WHOSE, _of(lease) | {"name": lease.name}).one()
     if holder != lease.holder or other:
         raise StoreBusy(f"Another process took over the purge of store {lease.store!r}.", fix="Nothing to do: it goes on there.")
 
 
-def _others(lease: Lease) -> Select[str, datetime]:
-    return select(leases.c.plan, leases.c.expires_at).where(
-        func.split_part(leases.c.store, "#", 1) == lease.store, leases.c.plan != lease.plan, leases.c.expires_at > func.now()
-    )
+def _of(lease: Lease) -> dict[str, str]:
+    return {"of_store": lease.store, "of_plan": lease.plan}
 
 
 def renew(connection: Connection, lease: Lease) -> None:
