@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections import Counter
 from contextlib import suppress
 from typing import Any
@@ -126,6 +127,8 @@ POINTS: dict[str, frozenset[str]] = ROW_POINTS | OBJECT_POINTS | ARCHIVE_POINTS 
 """Every point, and the kinds of fault that make sense there."""
 
 _passed: Counter[str] = Counter()
+_counting = threading.Lock()
+"""Lanes pass a point at the same time; one of them is the n-th."""
 
 
 def point(name: str, connection: Any = None) -> None:
@@ -138,13 +141,15 @@ def point(name: str, connection: Any = None) -> None:
     log = os.environ.get("LETHE_FAULTS_LOG")
     if spec is None and log is None:
         return
-    _passed[name] += 1
+    with _counting:
+        _passed[name] += 1
+        passed = _passed[name]
     if log:
         with open(log, "a", encoding="ascii") as file:
             file.write(f"{name}\n")
     for entry in filter(None, (spec or "").split(",")):
         target, kind, nth = entry.split(":")
-        if target == name and int(nth) == _passed[name]:
+        if target == name and int(nth) == passed:
             if kind not in kinds:
                 raise ValueError(f"{kind} makes no sense at {name}")
             _strike(kind, connection)
