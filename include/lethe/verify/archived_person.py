@@ -26,7 +26,7 @@ from lethe.verify.shelf import Shelf
 _OBJECTS = text(
     f"""SELECT o.id, o.key, o.version, o.dataset FROM {SCHEMA}.archive_objects AS o
  WHERE o.state IN ('confirmed', 'sealed') AND (o.dataset = ANY(:addressed)
- OR EXISTS (SELECT FROM {SCHEMA}.archive_subjects AS s WHERE s.object = o.id AND s.digests && CAST(:digests AS bytea[])))
+ OR o.id IN (SELECT object FROM {SCHEMA}.archive_subjects WHERE digests && CAST(:digests AS bytea[])))
  ORDER BY o.id"""
 )
 
