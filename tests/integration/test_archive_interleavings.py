@@ -291,12 +291,12 @@ def test_one_statement_need_not_wait_and_the_session_is_afterwards_what_it_was(w
     engine = create_engine(world.control.runtime.url, poolclass=QueuePool, pool_size=1, max_overflow=0)
     shown = text("SHOW synchronous_commit")
     try:
-        with engine.connect() as book, each_by_itself(book):
-            durably(book)
-            within = select(func.current_setting("synchronous_commit")).where(QUICKLY)
-            assert (book.scalar(within), book.scalar(shown)) == ("off", "on")
-            book.execute(text("CREATE TEMPORARY TABLE kept AS SELECT 1 AS n"))
         with engine.connect() as book:
+            durably(book)
+            with each_by_itself(book):
+                within = select(func.current_setting("synchronous_commit")).where(QUICKLY)
+                assert (book.scalar(within), book.scalar(shown)) == ("off", "on")
+                book.execute(text("CREATE TEMPORARY TABLE kept AS SELECT 1 AS n"))
             with book.begin() as work:
                 book.execute(text("INSERT INTO pg_temp.kept VALUES (2)"))
                 work.rollback()

@@ -15,8 +15,6 @@ DURABLE = (
 """For a session: what its role or database says later does not reach it any more."""
 QUICKLY: ColumnElement[bool] = func.set_config("synchronous_commit", "off", True) == "off"
 """`without_waiting` as a condition that always holds, for one statement that is a transaction by itself."""
-
-
 _QUICKLY = select(QUICKLY)
 
 
