@@ -10,9 +10,10 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, LiteralString
+from unittest.mock import patch
 
 import psycopg
 
@@ -193,17 +194,27 @@ def until(found: Callable[[], Any], seconds: float, state: Callable[[], object])
 
 @contextmanager
 def airflow_of(demo: Demo) -> Iterator[Api]:
-    """Starts Airflow's four programs as `make up` does, and hands out the API as `admin`. DAGs are still off."""
+    """Starts Airflow's four programs as `make up` does, and hands out the API as `admin`. DAGs are still off.
+
+    It is noon for their schedules: a night that begins by itself amid a trial would wait for an approval, and every run by hand for it.
+    """
     for name in ("airflow", "airflow.worker-logs", "airflow.trigger-logs"):
         services.own_port(demo.home, name)
-    environment.write(demo.home)
-    with demo.home.alone():
-        airflow.up(demo.home)
+    with patch.dict(os.environ, LETHE_SCHEDULE_ZONE=noon_zone(now())):
+        environment.write(demo.home)
+        with demo.home.alone():
+            airflow.up(demo.home)
     api = Api(home=demo.home, user="admin")
     known = {"retention_purge", "policy_audit", "missed_runs"}
     until(lambda: known <= {d["dag_id"] for d in api("GET", "/dags")["dags"]}, 90, lambda: api("GET", "/importErrors"))
     yield api
     airflow.down(demo.home)
+
+
+def noon_zone(at: datetime) -> str:
+    """The time zone in which the hour of an instant is twelve."""
+    west = at.astimezone(UTC).hour - 12
+    return f"Etc/GMT{west:+d}" if west else "UTC"
 
 
 def task_log(demo: Demo, dag: str, run: str, task: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lethe.connections import Connection
 from lethe.errors import UnknownName, Unreachable
@@ -74,6 +75,18 @@ def approvers() -> tuple[str, ...]:
 def identity_deciders() -> tuple[str, ...]:
     """Who may decide in Airflow's UI who asks: the user ids of `LETHE_IDENTITY_DECIDERS`, as for `approvers`."""
     return tuple(name.strip() for name in os.environ.get("LETHE_IDENTITY_DECIDERS", "").split(",") if name.strip())
+
+
+def schedule_zone() -> str:
+    """The time zone of the hours in every DAG's schedule: the IANA name in `LETHE_SCHEDULE_ZONE`, Europe/Paris when not set.
+
+    Periods are counted in the policy's own zone. Raises UnknownName for what is no time zone.
+    """
+    name = os.environ.get("LETHE_SCHEDULE_ZONE") or "Europe/Paris"
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError):
+        raise UnknownName("LETHE_SCHEDULE_ZONE is no time zone.", fix="Write one of the IANA names, such as Europe/Paris.") from None
 
 
 def _yes(variable: str, *, default: str) -> bool:

@@ -66,7 +66,9 @@ def test_a_refused_file_is_red_and_its_alert_names_nobody(demo: Demo, api: Api, 
     assert api.tasks("request_intake", run) == {"take": "success", "sweep": "success", "record": "failed"}
     assert left(store, "lethe-intake") == ["katharina.csv"]
     assert demo.evidence("intake.refused")[-1]["entry"] == 2
-    (told,) = demo.alerts()[alerts:]
-    assert "files of requests refused: 1" in told["message"] and "katharina" not in str(told).lower()
+    told = demo.alerts()[alerts:]
+    assert told, "no alert"  # one, or two when a quarter of an hour began in between and its run found the file too
+    for alert in told:
+        assert "files of requests refused: 1" in alert["message"] and "katharina" not in str(alert).lower()
     nowhere(demo)
     store.delete_objects(Bucket="lethe-intake", Delete={"Objects": [{"Key": "katharina.csv"}]})

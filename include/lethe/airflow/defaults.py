@@ -9,10 +9,11 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction
 from airflow.sdk.definitions.retry_policy import RetryRule
 
 from lethe.airflow.notifier import Alert, RunAlert
+from lethe.settings import schedule_zone
 
 OWNER = "privacy"
 TAGS = ["lethe", "privacy"]
-TIME_ZONE = "Europe/Paris"
+TIME_ZONE = schedule_zone()
 
 RETRIES = ExceptionRetryPolicy(
     rules=[
