@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 from sqlalchemy import (
@@ -15,6 +16,7 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     Text,
+    Update,
     any_,
     bindparam,
     func,
@@ -99,7 +101,7 @@ def announce(connection: Connection, manifests: Iterable[Manifest], bucket: str)
         }
         for m in manifests
     ]
-    connection.execute(objects.insert(), rows)
+    connection.execute(objects.insert(), rows if len(rows) > 1 else rows[0])  # one by itself is half as dear as a list of one
 
 
 def store(connection: Connection, stored: Mapping[str, tuple[Manifest, str | None]], batch: int | None) -> None:
@@ -126,12 +128,24 @@ def set_state(connection: Connection, ids: Collection[str], state: State, *, was
     """Moves objects on; how many were in one of the states `was`. An end is dated; who was in the object is forgotten with it."""
     if not ids:
         return 0
-    values: dict[str, Any] = {"state": state}
-    if state in {"dropped", "expired", "replaced"}:
-        values |= {"ended_at": func.now(), "ended_by": by}
+    values: dict[str, Any] = {"ids": list(ids)}
+    if state in _ENDS:
+        values |= {"by": by}
         connection.execute(subjects.delete().where(among(subjects.c.object, ids)))
-    moved = update(objects).where(among(objects.c.id, ids), objects.c.state.in_(list(was))).values(values)
-    return connection.execute(moved).rowcount
+    return connection.execute(_moving(state, tuple(was)), values).rowcount
+
+
+_ENDS = frozenset({"dropped", "expired", "replaced"})
+
+
+@cache
+def _moving(state: State, was: tuple[State, ...]) -> Update:
+    """Built once: to build it takes as long as to send it."""
+    values: dict[str, Any] = {"state": state} | (
+        {"ended_at": func.now(), "ended_by": bindparam("by", type_=Text)} if state in _ENDS else {}
+    )
+    these = objects.c.id == any_(bindparam("ids", type_=ARRAY(Text)))
+    return update(objects).where(these, objects.c.state.in_(was)).values(values)
 
 
 _SEAL = (

@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Date, bindparam, func, select
 
 from lethe.catalog.model import Catalog
 from lethe.control.scope import refuse_unreachable
@@ -186,7 +186,11 @@ def active_scopes(connection: Connection, on: date) -> tuple[HoldScope, ...]:
 
     A hold past its review date keeps its rows all the same.
     """
-    return tuple(h.scope for h in _read(connection, holds.c.lifted_at.is_(None) & (holds.c.starts_on <= on)))
+    return tuple(_scope(row) for row in connection.execute(_ACTIVE, {"on": on}))
+
+
+_ACTIVE = select(holds).where(holds.c.lifted_at.is_(None), holds.c.starts_on <= bindparam("on", type_=Date)).order_by(holds.c.id)
+"""Built once: every batch asks it."""
 
 
 def hold_findings(found: Collection[Hold], on: date) -> tuple[HoldFinding, ...]:
@@ -240,14 +244,7 @@ def _read(connection: Connection, condition: object) -> tuple[Hold, ...]:
         query = query.where(condition)  # type: ignore[arg-type]
     return tuple(
         Hold(
-            scope=HoldScope(
-                id=r.id,
-                dataset=r.dataset,
-                tenant=r.tenant,
-                person=(r.person_dataset, r.person_key) if r.person_key is not None else None,
-                since=r.since,
-                until=r.until,
-            ),
+            scope=_scope(r),
             reason=HoldReason(r.reason),
             owner=r.owner,
             starts_on=r.starts_on,
@@ -257,4 +254,15 @@ def _read(connection: Connection, condition: object) -> tuple[Hold, ...]:
             lifted_by=r.lifted_by,
         )
         for r in connection.execute(query)
+    )
+
+
+def _scope(row: Any) -> HoldScope:
+    return HoldScope(
+        id=row.id,
+        dataset=row.dataset,
+        tenant=row.tenant,
+        person=(row.person_dataset, row.person_key) if row.person_key is not None else None,
+        since=row.since,
+        until=row.until,
     )

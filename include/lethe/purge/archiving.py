@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import psycopg
 import pyarrow as pa
 from sqlalchemy import ColumnElement, Connection, FromClause, Text, func, select, text
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from lethe.archive.memory import keep_for_the_next_batch
 from lethe.archive.model import CLOCK, KEY64, PERSONS, TENANT, ArchivedColumn, NamedBy
@@ -28,7 +30,7 @@ from lethe.purge.faults import point
 from lethe.purge.sources import Sources
 from lethe.stores.postgres import taking
 from lethe.stores.postgres.archived import Projected, as_kept, projection
-from lethe.stores.postgres.arrow import ArrowReader
+from lethe.stores.postgres.arrow import ArrowReader, compiled_for
 from lethe.stores.postgres.delete import younger
 from lethe.stores.postgres.predicate import Target
 from lethe.stores.postgres.taking import Reading, Taken
@@ -42,6 +44,19 @@ def is_sorted(step: Step, ctx: PurgeContext) -> bool:
     if store.contracts is None or not isinstance(step.predicate, Predicate) or step.dataset not in store.tables:
         return False
     return store.contracts.dataset in visited(store, step.dataset, step.predicate.clock.through)
+
+
+_EXPORT = select(func.pg_export_snapshot(type_=Text))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A statement that reads, and what it was made of."""
+
+    reading: Reading
+    where: Sequence[ColumnElement[bool]]
+    snapshot: str | None
+    statement: SQLCompiler
 
 
 class Archiver:
@@ -101,8 +116,8 @@ class Archiver:
     ) -> Taken:
         """See `Taking`. Raises what the reader, the bucket and `archive.write.compare` raise; then nothing was deleted."""
         reading = self._reading(target)
-        statement = reading.statement(row, where, younger(row, snapshot))
-        exported = connection.scalar(select(func.pg_export_snapshot(type_=Text)))
+        statement = self._asked(connection, reading, row, where, snapshot)
+        exported = connection.scalar(_EXPORT)
         point("archive.read.before", connection)
         try:
             found = self._mine.reader.read(exported, statement, values, quoting=connection)
@@ -137,6 +152,17 @@ class Archiver:
             objects=stored,
             tenants=_by_tenant(tenants, kept),
         )
+
+    def _asked(
+        self, connection: Connection, reading: Reading, row: FromClause, where: Sequence[ColumnElement[bool]], snapshot: str | None
+    ) -> SQLCompiler:
+        """The statement that reads the rows. A technique that asks for the same as in its last batch hands over the very same `where`; then
+        this thread has it already."""
+        known: _Asked | None = getattr(self._mine, "asked", None)
+        if known is None or known.reading is not reading or known.where is not where or known.snapshot != snapshot:
+            statement = compiled_for(connection, reading.statement(row, where, younger(row, snapshot)))
+            known = self._mine.asked = _Asked(reading=reading, where=where, snapshot=snapshot, statement=statement)
+        return known.statement
 
     def _reading(self, target: Target) -> Reading:
         step = target.step

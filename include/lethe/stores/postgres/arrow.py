@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection as Session
 from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from lethe.connections import Connection
 from lethe.errors import NotArchivable
@@ -63,6 +64,7 @@ class ArrowReader:
         self._session: AdbcSession | None = None
         self._loaded: tuple[HoldScope, ...] | None = None
         self._loaded_by = ""
+        self._seen = False
 
     def with_holds(self, holds: Sequence[HoldScope]) -> None:
         """Makes the session's table of holds these and no others; opens the session if need be. Does nothing when they are there.
@@ -75,7 +77,7 @@ class ArrowReader:
             session = self._session or self._open()
             if self._loaded == wanted:
                 return
-            self._loaded = None
+            self._loaded, self._seen = None, False
             session.run("begin isolation level read committed read write")
             session.run(CREATE)
             session.run("delete from pg_temp.lethe_holds")
@@ -85,7 +87,7 @@ class ArrowReader:
             session.run("commit")
             self._loaded = wanted
 
-    def read(self, snapshot: str, statement: Select[Any], values: Mapping[str, Any], *, quoting: Session) -> pa.Table:
+    def read(self, snapshot: str, statement: Select[Any] | SQLCompiler, values: Mapping[str, Any], *, quoting: Session) -> pa.Table:
         """What `statement`, its parameters bound to `values`, gives on an exported snapshot: all of it, in memory.
 
         `quoting` is a session of the same database, such as the deleting one: libpq writes the values as literals by its encoding, for
@@ -103,8 +105,9 @@ class ArrowReader:
         text = rendered(quoting, statement, values)
         with self._in_psycopg_words():
             session.run(f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'")
-            if not session.scalar(_SEES, self._loaded_by):
+            if not self._seen and not session.scalar(_SEES, self._loaded_by):
                 raise RuntimeError("the holds were loaded after the snapshot was taken: it does not see them")
+            self._seen = True  # and so does every later snapshot
             table = session.table(text)
             session.run("commit")
         return put_right(_valid(table))
@@ -151,9 +154,17 @@ class ArrowReader:
             self.close()
 
 
-def rendered(quoting: Session, statement: Select[Any], values: Mapping[str, Any]) -> str:
+def compiled_for(quoting: Session, statement: Select[Any]) -> SQLCompiler:
+    """The statement's text without its values, for `read` to fill in as often as it is asked: to compile it anew takes longer."""
+    compiled = statement.compile(dialect=quoting.dialect)
+    assert isinstance(compiled, SQLCompiler)
+    return compiled
+
+
+def rendered(quoting: Session, statement: Select[Any] | SQLCompiler, values: Mapping[str, Any]) -> str:
     """The statement as one text, its values written as literals by psycopg on that session: nothing is sent."""
-    state = statement.compile(dialect=quoting.dialect).construct_expanded_state(dict(values))
+    compiled = statement if isinstance(statement, SQLCompiler) else compiled_for(quoting, statement)
+    state = compiled.construct_expanded_state(dict(values))
     params = {name: state.processors[name](value) if name in state.processors else value for name, value in state.parameters.items()}
     raw: Any = quoting.connection.driver_connection
     return psycopg.ClientCursor(raw).mogrify(state.statement, params)

@@ -102,6 +102,16 @@ class Turn:
     piece: tuple[Any, Any] | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Built:
+    """The statements of a batch under the same holds, built once: which rows, how many they are, their DELETE, and that with RETURNING."""
+
+    where: tuple[ColumnElement[bool], ...]
+    counting: Any
+    plain: Any
+    returning: Any
+
+
 @dataclass(kw_only=True)
 class Plain(ABC):
     """What both plain techniques share."""
@@ -113,7 +123,7 @@ class Plain(ABC):
     taking: Taking | None = None
     role: str = "purge"
     name: str = ""
-    _built: dict[tuple[HoldScope, ...], Any] = field(default_factory=dict, repr=False, init=False)
+    _built: dict[tuple[HoldScope, ...], _Built] = field(default_factory=dict, repr=False, init=False)
     _contested: bool = field(default=False, repr=False, init=False)
 
     def beside(self) -> Self:
@@ -189,27 +199,26 @@ class Plain(ABC):
         key = tuple(holds)
         if key not in self._built:
             self._built = {key: self._statements(holds)}
-        counting, plain, returning = self._built[key]
+        built = self._built[key]
         if self.taking is not None:
-            return self._take(self.taking, connection, plain, holds, values)
+            return self._take(self.taking, connection, built, holds, values)
         if self._contested:
-            row = connection.execute(returning, values).one()
+            row = connection.execute(built.returning, values).one()
             self._contested = False
         else:
-            row = connection.execute(counting, values).one()
-            self._delete_counted(connection, plain, values, row[0])
+            row = connection.execute(built.counting, values).one()
+            self._delete_counted(connection, built.plain, values, row[0])
         if self.recount:
             refuse_if_left(connection, self.target, self.row, self.where, holds, row.snapshot, values)
         return pieces(row, self.steps), row.xid
 
     def _take(
-        self, taking: Taking, connection: Connection, plain: Any, holds: Sequence[HoldScope], values: dict[str, Any]
+        self, taking: Taking, connection: Connection, built: _Built, holds: Sequence[HoldScope], values: dict[str, Any]
     ) -> tuple[tuple[Piece, ...], int]:
         """Has the rows read on this transaction's snapshot, then deletes exactly those. Never in READ COMMITTED: what was read would not
         be what is deleted."""
-        where = [going(self.row, self.target, holds), *self.where]
-        taken = taking.take(connection, self.target, self.row, where, holds, values, self.snapshot)
-        deleted = connection.execute(plain, values).rowcount if taken.rows else 0
+        taken = taking.take(connection, self.target, self.row, built.where, holds, values, self.snapshot)
+        deleted = connection.execute(built.plain, values).rowcount if taken.rows else 0
         refuse_other_count(self.target, deleted, None, taken)
         state = connection.execute(_STATE).one()
         if self.recount:
@@ -217,12 +226,12 @@ class Plain(ABC):
         piece = Piece(step=self.steps[0], rows=deleted, fingerprint=taken.fingerprint, young=taken.young, taken=taken)
         return (piece,), state.xid
 
-    def _statements(self, holds: Sequence[HoldScope]) -> tuple[Any, Any, Any]:
-        row, where = self.row, [going(self.row, self.target, holds), *self.where]
+    def _statements(self, holds: Sequence[HoldScope]) -> _Built:
+        row, where = self.row, (going(self.row, self.target, holds), *self.where)
         these = select(key64(row, self.target.table, self.target.live).label("key64"), younger(row, self.snapshot).label("young"))
         counting = summing(these.select_from(row).where(*where).cte("these"))
         returning = summing(deleting(self.target, row, self.where, holds, self.snapshot))
-        return counting, delete(row).where(*where), returning  # type: ignore[arg-type]
+        return _Built(where=where, counting=counting, plain=delete(row).where(*where), returning=returning)  # type: ignore[arg-type]
 
     def _delete_counted(self, connection: Connection, statement: Any, values: dict[str, Any], rows: int) -> None:
         """Deletes the rows just counted; WrongCount unless it were exactly those."""
