@@ -48,7 +48,7 @@ from lethe.stores.postgres.archived import as_kept, projection
 from lethe.stores.postgres.arrow import ArrowReader
 from lethe.stores.postgres.delete import going, younger
 from lethe.stores.postgres.describe import describe
-from lethe.stores.postgres.plain import ClockWindows, Plain, Size
+from lethe.stores.postgres.plain import READ_AT_ONCE, ClockWindows, Plain, Size, cuts
 from lethe.stores.postgres.predicate import Target
 from lethe.stores.postgres.taking import Reading
 
@@ -138,7 +138,7 @@ def _read(job: Job) -> Done:
 
     began = time.perf_counter()
     with ThreadPoolExecutor(LANES) as pool:
-        lanes = [pool.submit(_lane, target, sources.beside(n), taken, counted.details["snapshot"]) for n in range(LANES)]
+        lanes = [pool.submit(_lane, target, sources.beside(n), taken, counted.details["snapshot"], job.window) for n in range(LANES)]
         ended = [lane.result() for lane in lanes]
     took = time.perf_counter() - began
     rows = sum(r for r, _ in ended)
@@ -166,8 +166,10 @@ def _after(step: Step, job: Job) -> datetime:
         return newest + timedelta(microseconds=1)
 
 
-def _lane(target: Target, sources: Sources, taken: Callable[[], tuple[datetime, datetime] | None], snapshot: str | None) -> tuple[int, int]:
-    """Rows and bytes of one lane."""
+def _lane(
+    target: Target, sources: Sources, taken: Callable[[], tuple[datetime, datetime] | None], snapshot: str | None, window: int
+) -> tuple[int, int]:
+    """Rows and bytes of one lane, whose windows have about so many rows."""
     assert target.live is not None and isinstance(target.step.archive, ArchiveTerms)
     projected = projection(target.live.tables[f"app.{LOGS}"], target.step.archive.columns)
     reading = Reading(target=target, projected=projected)
@@ -182,15 +184,16 @@ def _lane(target: Target, sources: Sources, taken: Callable[[], tuple[datetime, 
         connection = sources.with_holds("purge", ())
         with connection.begin():
             exported = connection.execute(select(func.pg_export_snapshot(type_=Text))).scalar_one()
-            found = reading.completed(row, reader.read(exported, statement, technique.bounds(low, high)[0], quoting=connection))
+            parts = [technique.bounds(*part)[0] for part in itertools.pairwise(cuts(low, high, -(-window // READ_AT_ONCE)))]
+            found = reading.completed(row, reader.read(exported, statement, parts, quoting=connection, certain=reading.certain))
         kept = as_kept(found, projected)
         for name, column in ((CLOCK, taking.CLOCK), (KEY64, taking.KEY)):
             kept = kept.append_column(pa.field(name, found[column].type), found[column])
         return kept.num_rows, len(to_parquet(kept, {"dataset": LOGS}))
 
     rows = size = 0
-    while (window := taken()) is not None:
-        more, bytes_ = read(*window)  # what it held is let go before the next window
+    while (next_ := taken()) is not None:
+        more, bytes_ = read(*next_)  # what it held is let go before the next window
         rows, size = rows + more, size + bytes_
     reader.close()
     sources.close()

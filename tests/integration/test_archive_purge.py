@@ -17,6 +17,8 @@ from helpers.control import DIGEST_KEY
 from helpers.purging import AS_OF, CUTOFF, QUICK, Unread, World, step, world_of
 from lethe.archive.names import name_of
 from lethe.plan.model import HoldScope
+from lethe.stores.postgres import arrow, plain
+from lethe.stores.postgres.gathered import gather
 from lethe.stores.s3.client import client
 
 pytestmark = pytest.mark.ceph
@@ -96,6 +98,33 @@ def test_a_day_with_more_rows_than_a_batch_is_cut_where_the_batch_is_full(world:
     sizes = world.sql("SELECT expires_on, array_agg(rows) FROM lethe.archive_objects GROUP BY 1")
     assert sum(sum(rows) for _, rows in sizes) == 3_000
     assert max(max(rows) for _, rows in sizes) <= 400 and max(len(rows) for _, rows in sizes) >= 4
+
+
+@pytest.mark.parametrize("order", ["g", "md5(g::text)"], ids=["clock windows", "block ranges"])
+def test_a_batch_that_is_read_in_parts_has_each_of_its_rows_once(
+    world: World, archive: Archive, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    asked: list[int] = []
+
+    def noted(session: Any, statements: Any, *given: Any, **more: Any) -> Any:
+        asked.append(len(statements))
+        return gather(session, statements, *given, **more)
+
+    monkeypatch.setattr(arrow, "gather", noted)
+    monkeypatch.setattr(plain, "READ_AT_ONCE", 90)
+    with psycopg.connect(world.url) as c:
+        c.execute(
+            f"INSERT INTO app.logs (id, at, tenant_id, note) SELECT g, %s + (g - 1000) * interval '1 minute', g %% 7, 'n' || g "
+            f"FROM generate_series(0, 1999) g ORDER BY {order}".encode(),
+            [CUTOFF],
+        )
+    world.sql("ANALYZE app.logs")
+    wanted = world.sql("SELECT id, at, tenant_id, note FROM app.logs WHERE at < %s ORDER BY id", [CUTOFF])
+    totals = purge(world, archive, archiving("logs"))["logs"]
+    assert (totals.error, totals.deleted, totals.techniques) == (None, 1_000, ("clock windows",) if order == "g" else ("block ranges",))
+    kept = archive.rows("logs").sort_by("id")
+    assert list(zip(*(kept[c].to_pylist() for c in ("id", "at", "tenant_id", "note")), strict=True)) == wanted
+    assert max(asked) > 1
 
 
 def test_a_row_whose_period_is_over_is_deleted_and_not_archived(world: World, archive: Archive) -> None:

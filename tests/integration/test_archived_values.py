@@ -63,7 +63,7 @@ def archived(url: str) -> Given:
         row = unmapped("public.kinds", ["n", *(p.name for p in projected)])
         reader.with_holds([])
         snapshot = str(source.scalar(select(func.pg_export_snapshot())))
-        table = reader.read(snapshot, select(*(p.of(row) for p in projected)).select_from(row).order_by(row.c.n), {}, quoting=source)
+        table = reader.read(snapshot, select(*(p.of(row) for p in projected)).select_from(row).order_by(row.c.n), [{}], quoting=source)
     reader.close()
     engine.dispose()
     kept = from_parquet(to_parquet(as_kept(table, projected), {}))

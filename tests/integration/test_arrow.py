@@ -28,11 +28,13 @@ from lethe.connections import parse
 from lethe.errors import LetheError, NotArchivable, Unreachable
 from lethe.plan.model import HoldScope
 from lethe.purge.sources import in_words, is_locked, is_lost
+from lethe.stores.postgres import arrow, decoded
 from lethe.stores.postgres.archived import SOURCE, Projected, as_kept, projection, schema_of
-from lethe.stores.postgres.arrow import ArrowReader, _valid, rendered
+from lethe.stores.postgres.arrow import ArrowReader, rendered
+from lethe.stores.postgres.decoded import DAY_INFINITY, INSTANT_INFINITY
 from lethe.stores.postgres.describe import describe
+from lethe.stores.postgres.gathered import gather
 from lethe.stores.postgres.holds import HOLDS
-from lethe.stores.postgres.overflow import DAY_INFINITY, INSTANT_INFINITY
 from lethe.stores.postgres.tables import unmapped
 
 _MISLEADING = [
@@ -85,7 +87,7 @@ def _snapshot(source: Connection) -> str:
 
 
 def _read(reader: ArrowReader, source: Connection, statement: Any, **values: Any) -> pa.Table:
-    return reader.read(_snapshot(source), statement, values, quoting=source)
+    return reader.read(_snapshot(source), statement, [values], quoting=source)
 
 
 def _selected(name: str, projected: tuple[Projected, ...]) -> Any:
@@ -279,7 +281,7 @@ def test_the_reader_sees_the_snapshot_and_nothing_that_came_later(database: str,
     with psycopg.connect(database) as other:
         other.execute("insert into t values (4); delete from t where a = 1")
     source.exec_driver_sql("delete from t where a = 2")
-    assert sorted(reader.read(snapshot, statement, {}, quoting=source)["a"].to_pylist()) == [1, 2, 3]
+    assert sorted(reader.read(snapshot, statement, [{}], quoting=source)["a"].to_pylist()) == [1, 2, 3]
     source.commit()
     assert sorted(_read(reader, source, statement)["a"].to_pylist()) == [3, 4]
 
@@ -369,7 +371,7 @@ def test_a_snapshot_that_does_not_see_the_holds_is_not_read(reader: ArrowReader,
     snapshot = _snapshot(source)
     reader.with_holds([HoldScope(id=1, tenant="7")])
     with pytest.raises(RuntimeError, match="holds were loaded after the snapshot"):
-        reader.read(snapshot, select(literal(1).label("a")), {}, quoting=source)
+        reader.read(snapshot, select(literal(1).label("a")), [{}], quoting=source)
     source.commit()
     assert _read(reader, source, select(literal(1).label("a")))["a"].to_pylist() == [1]
 
@@ -440,13 +442,28 @@ def test_a_session_that_ends_while_rows_come_is_lost_and_gives_no_part_of_them(r
 
 
 def test_bytes_that_are_no_text_are_refused_as_a_text() -> None:
-    texts = [
-        pa.Array.from_buffers(pa.string(), 1, [None, pa.array([0, 1], pa.int32()).buffers()[1], pa.py_buffer(b)]) for b in (b"a", b"\xff")
-    ]
-    good = pa.table({"a": texts[0]})
-    assert _valid(good) is good
+    assert decoded.texts(b"a\0\xc3\xa9", 2, b"\0", b"none", "a").to_pylist() == ["a", "é"]
     with pytest.raises(NotArchivable, match="Column a holds a value that is not what its type says"):
-        _valid(pa.table({"a": texts[1]}))
+        decoded.texts(b"a\0\xff", 2, b"\0", b"none", "a")
+
+
+def test_rows_that_would_be_a_string_above_a_gigabyte_are_read_in_pieces(
+    reader: ArrowReader, source: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server's refusal is made up, as it takes some gigabytes to have it; what comes after it is not."""
+    _run(source, "create table t (a int)", "insert into t select generate_series(1, 10000)")
+
+    def refused(session: Any, statements: Any, certain: Any, *, at_once: int | None = None) -> pa.Table:
+        if at_once is None:
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                session.execute("select 1 / 0")  # the transaction is as it would be
+            raise psycopg.errors.ProgramLimitExceeded("a gigabyte")
+        return gather(session, statements, certain, at_once=at_once)
+
+    monkeypatch.setattr(arrow, "gather", refused)
+    row = unmapped("public.t", ["a"])
+    found = _read(reader, source, select(row.c.a).order_by(row.c.a))["a"]
+    assert (found.num_chunks, found.to_pylist()) == (3, list(range(1, 10_001)))
 
 
 def test_a_server_that_does_not_answer_is_lost(database: str) -> None:
@@ -487,9 +504,9 @@ def test_an_error_has_its_sqlstate_and_no_value_of_a_row(reader: ArrowReader, so
         assert isinstance(words, LetheError)
         assert "22P02" in words.problem
     with pytest.raises(psycopg.errors.UndefinedObject):
-        reader.read("00000003-00000099-1", select(literal(1)), {}, quoting=source)
+        reader.read("00000003-00000099-1", select(literal(1)), [{}], quoting=source)
     with pytest.raises(ValueError, match="no snapshot"):
-        reader.read("1'; drop table t; --", select(literal(1)), {}, quoting=source)
+        reader.read("1'; drop table t; --", select(literal(1)), [{}], quoting=source)
     assert _read(reader, source, select(func.count().label("a")).select_from(row))["a"].to_pylist() == [60_000]
 
 

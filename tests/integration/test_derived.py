@@ -11,9 +11,9 @@ import psycopg
 import pyarrow as pa
 import pytest
 
-from lethe.stores.postgres.adbc import AdbcSession
 from lethe.stores.postgres.addresses import texts
 from lethe.stores.postgres.derived import hash_of, local_days
+from lethe.stores.postgres.gathered import gather
 
 SEED = 20_261_128
 ZONES = [
@@ -98,11 +98,12 @@ def addresses(version: int) -> list[str | None]:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_text_of_an_address_is_postgresql_s(database: str, version: int) -> None:
-    session = AdbcSession(database)
-    session.run("CREATE TEMP TABLE given (n bigint GENERATED ALWAYS AS IDENTITY, a inet)")
-    session.run("INSERT INTO given (a) SELECT v::inet FROM jsonb_array_elements_text($1::text::jsonb) AS v", json.dumps(addresses(version)))
-    sent = session.table("SELECT a AS i, network(a) AS c, a::text AS it, network(a)::text AS ct FROM given ORDER BY n")
-    session.close()
+    with psycopg.connect(database) as session:
+        session.execute("CREATE TEMP TABLE given (n bigint GENERATED ALWAYS AS IDENTITY, a inet)")
+        session.execute(
+            "INSERT INTO given (a) SELECT v::inet FROM jsonb_array_elements_text(%s::text::jsonb) AS v", [json.dumps(addresses(version))]
+        )
+        sent = gather(session, ["SELECT a AS i, network(a) AS c, a::text AS it, network(a)::text AS ct FROM given ORDER BY n"])
     for kind in ("i", "c"):
         raw = pa.chunked_array([chunk.storage for chunk in sent[kind].chunks], pa.binary())
         assert texts(raw).to_pylist() == sent[f"{kind}t"].to_pylist()
@@ -111,11 +112,9 @@ def test_the_text_of_an_address_is_postgresql_s(database: str, version: int) -> 
 
 
 def test_addresses_of_both_versions_may_lie_in_one_column(database: str) -> None:
-    session = AdbcSession(database)
-    sent = session.table(
-        "SELECT a::inet AS i FROM unnest(array['10.0.0.1', NULL, '2001:db8::1/64', '::ffff:192.0.2.1', '::192.0.2.1', '::1']) AS a"
-    )
-    session.close()
+    given = "array['10.0.0.1', NULL, '2001:db8::1/64', '::ffff:192.0.2.1', '::192.0.2.1', '::1']"
+    with psycopg.connect(database) as session:
+        sent = gather(session, [f"SELECT a::inet AS i FROM unnest({given}) AS a"])
     raw = pa.chunked_array([chunk.storage for chunk in sent["i"].chunks], pa.binary())
     wanted = ["10.0.0.1/32", None, "2001:db8::1/64", "::ffff:192.0.2.1/128", "::192.0.2.1/128", "::1/128"]
     assert texts(raw).to_pylist() == wanted and texts(raw.slice(1, 1)).to_pylist() == [None]

@@ -74,13 +74,15 @@ from lethe.arrays import of_numbers, of_texts
 from lethe.purge.archiving import _by_tenant
 from lethe.purge.run import run_group
 from lethe.stores.postgres.addresses import texts
+from lethe.stores.postgres import decoded, gathered
 from lethe.stores.postgres.derived import hash_of, local_days
-from lethe.stores.postgres.overflow import put_right
 instants = of_numbers(np.arange(5_000)).view(pa.timestamp("us", "UTC"))
 keys = of_texts([str(n % 7) for n in range(5_000)])
 names = names_of(b"k" * 32, "tenants", keys)
 table = pa.table({"at": instants, "who": names, "persons": person_lists(b"k" * 32, [("users", keys)], 5_000)})
-put_right(table)
+decoded.fixed(bytes(16) + bytes([1]) * 8, 3, 8, decoded.instants("UTC"), "at", certain=True)
+decoded.texts(b"a" + bytes(1) + b"none", 2, bytes(1), b"none", "who"), decoded.lists(b'["a"],null', 2, pa.string(), "who")
+decoded.addresses(bytes([2, 32, 0, 4, 10, 0, 0, 1] + [0] * 8), 2, "inet")
 hash_of(of_numbers(np.arange(9))), local_days(instants, "Europe/Paris"), _by_tenant(names, np.ones(5_000, bool))
 list(by_expiry(table, np.full(5_000, np.datetime64("2030-01-01")) + np.arange(5_000) % 2))
 assert difference(to_parquet(table, {}), table) is None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from lethe.stores.postgres.plain import Share, Size, at_the_days_end
+from lethe.stores.postgres.plain import Share, Size, at_the_days_end, cuts
 
 
 def test_every_piece_of_a_range_is_handed_out_once() -> None:
@@ -74,3 +75,23 @@ def _local(text: str) -> datetime:
 )
 def test_a_window_that_archives_ends_with_a_local_day_where_it_can(low: Any, high: Any, stored_in: str | None, end: Any) -> None:
     assert at_the_days_end(low, high, zone="Europe/Paris", stored_in=stored_in) == end
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (_utc("2025-10-25T12:00"), _utc("2025-10-26T12:00:00.000007")),
+        (_utc("2025-10-25T12:00"), _utc("2025-10-25T12:00:00.000001")),
+        (_local("2025-10-25T12:00"), _local("2025-10-26T12:00")),
+        (date(2025, 1, 1), date(2025, 12, 31)),
+        (date(2025, 1, 1), date(2025, 1, 2)),
+        (0, 1),
+        (17, 4_711),
+    ],
+)
+def test_the_parts_of_a_window_are_the_whole_of_it_and_none_lies_in_another(low: Any, high: Any, parts: int) -> None:
+    found = cuts(low, high, parts)
+    assert (found[0], found[-1]) == (low, high)
+    assert all(begin < end for begin, end in pairwise(found))
+    assert 2 <= len(found) <= parts + 1

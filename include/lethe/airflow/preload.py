@@ -10,7 +10,6 @@ SLOW = (
     "boto3",
     "pandas",
     "pyarrow.parquet",
-    "adbc_driver_postgresql.dbapi",
     "great_expectations",
     "lethe.verify.session",
     "lethe.retention",

@@ -111,7 +111,7 @@ class Archiver:
         row: FromClause,
         where: Sequence[ColumnElement[bool]],
         holds: Sequence[HoldScope],
-        values: Mapping[str, Any],
+        values: Sequence[Mapping[str, Any]],
         snapshot: str | None,
     ) -> Taken:
         """See `Taking`. Raises what the reader, the bucket and `archive.write.compare` raise; then nothing was deleted."""
@@ -120,7 +120,7 @@ class Archiver:
         exported = connection.scalar(_EXPORT)
         point("archive.read.before", connection)
         try:
-            found = self._mine.reader.read(exported, statement, values, quoting=connection)
+            found = self._mine.reader.read(exported, statement, values, quoting=connection, certain=reading.certain)
         except psycopg.Error:
             connection.execute(text("select 1"))  # a snapshot ends with its session: when that is lost, it is the error
             raise

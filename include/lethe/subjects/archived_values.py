@@ -17,7 +17,7 @@ from uuid import UUID
 import numpy as np
 
 from lethe.archive.model import ArchivedColumn
-from lethe.stores.postgres.overflow import DAY_INFINITY, INSTANT_INFINITY
+from lethe.stores.postgres.decoded import DAY_INFINITY, INSTANT_INFINITY
 from lethe.subjects.rows import loads
 
 _NOT_FINITE = frozenset({"NaN", "Infinity", "-Infinity"})

@@ -69,13 +69,14 @@ _SENT = frozenset({"inet", "cidr"})
 @dataclass(frozen=True, kw_only=True)
 class Projected:
     """A column as it is read and kept: its name, its PostgreSQL type (`source`), and the Arrow type it is kept as. `as_text`: the server is
-    asked for its text; `sent`: it comes as bytes that are written as text here."""
+    asked for its text; `sent`: it comes as bytes that are written as text here; `nullable`: may it be NULL, as the schema was described?"""
 
     name: str
     source: str
     type: pa.DataType
     as_text: bool
     sent: bool = False
+    nullable: bool = True
 
     @property
     def kept_as(self) -> str:
@@ -122,8 +123,6 @@ def as_kept(table: pa.Table, projected: Sequence[Projected]) -> pa.Table:
 
 
 def _column(column: pa.ChunkedArray, p: Projected) -> pa.ChunkedArray:
-    if isinstance(column.type, pa.JsonType):  # the driver's word for json and jsonb: the text that PostgreSQL sent
-        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
     if p.sent and isinstance(column.type, pa.OpaqueType) and column.type.type_name in _SENT:
         column = texts(pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type))
     if column.type != p.type:
@@ -146,7 +145,8 @@ def _projected(live: LiveTable, name: str) -> Projected:
     native, sent = (_NATIVE.get(kinds[0]), kinds[0] in _SENT) if kinds else (None, False)
     if native is None and not sent and not _has_exact_text(kinds):
         raise _refused(live, name, column)
-    return Projected(name=name, source=column.type, type=native or pa.string(), as_text=native is None and not sent, sent=sent)
+    as_text = native is None and not sent
+    return Projected(name=name, source=column.type, type=native or pa.string(), as_text=as_text, sent=sent, nullable=column.nullable)
 
 
 def _undomained(kinds: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,22 +1,20 @@
 """A second session on a source that reads rows straight into Arrow, on the snapshot of the transaction that will delete them.
 
-It only ever reads. The driver (ADBC) is libpq with a binary COPY, the fastest way measured; its errors become psycopg's of the same
-SQLSTATE, without their text, which quotes statements and rows.
+It only ever reads, each column gathered by the server (`gathered.py`), the fastest way measured. Errors are psycopg's without their text, which
+quotes statements and rows.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pyarrow as pa
-from adbc_driver_manager import AdbcStatusCode
-from adbc_driver_manager import Error as AdbcError
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection as Session
 from sqlalchemy import Select
@@ -24,11 +22,9 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from lethe.connections import Connection
-from lethe.errors import NotArchivable
 from lethe.plan.model import HoldScope
-from lethe.stores.postgres.adbc import AdbcSession
+from lethe.stores.postgres.gathered import gather
 from lethe.stores.postgres.holds import CREATE, rows_of
-from lethe.stores.postgres.overflow import put_right
 
 _SETTINGS = {
     "idle_in_transaction_session_timeout": "60000",
@@ -41,12 +37,18 @@ _SETTINGS = {
     "bytea_output": "hex",
     "jit": "off",
     "plan_cache_mode": "force_custom_plan",
+    "max_parallel_workers_per_gather": "0",
 }
-"""As those of the deleting session, and those that a value's text depends on."""
+"""As those of the deleting session, those that a value's text depends on, and one that keeps all columns in the order in which rows are read."""
 
-_INSERT = "insert into pg_temp.lethe_holds select * from jsonb_populate_recordset(null::pg_temp.lethe_holds, $1::text::jsonb)"
+_INSERT = "insert into pg_temp.lethe_holds select * from jsonb_populate_recordset(null::pg_temp.lethe_holds, %s::text::jsonb)"
 _LOADED_BY = "select pg_current_xact_id()::text"
-_SEES = "select pg_visible_in_snapshot($1::xid8, pg_current_snapshot())"
+_SEES = "select pg_visible_in_snapshot(%s::xid8, pg_current_snapshot())"
+_KEEP_MEMORY = "select octet_length(repeat(repeat('x', 10000), 3000))"
+"""What this frees makes the server's allocator (glibc's) keep as much for the next strings. Else every statement has the kernel clear new pages for
+them, which is a third of what it costs (ADR 15). Of no effect elsewhere."""
+_AT_ONCE = 4_096
+"""Rows that are gathered at once where a column of all of them would be longer than a gigabyte, the most that PostgreSQL puts into a string."""
 _SNAPSHOT = re.compile(r"[0-9A-F]+(-[0-9A-F]+)+")
 
 
@@ -61,7 +63,7 @@ class ArrowReader:
         _, options = PGDialect_psycopg().create_connect_args(connection.sqlalchemy_url())
         self._conninfo = make_conninfo(**options, application_name=application_name[:63], client_encoding="UTF8")
         self._limits = {"lock_timeout": str(lock_timeout), "statement_timeout": str(statement_timeout)}
-        self._session: AdbcSession | None = None
+        self._session: psycopg.Connection[Any] | None = None
         self._loaded: tuple[HoldScope, ...] | None = None
         self._loaded_by = ""
         self._seen = False
@@ -73,26 +75,33 @@ class ArrowReader:
         values: no statement text has them. Raises psycopg errors.
         """
         wanted = tuple(holds)
-        with self._in_psycopg_words():
+        with self._without_words():
             session = self._session or self._open()
             if self._loaded == wanted:
                 return
             self._loaded, self._seen = None, False
-            session.run("begin isolation level read committed read write")
-            session.run(CREATE)
-            session.run("delete from pg_temp.lethe_holds")
+            session.execute("begin isolation level read committed read write")
+            session.execute(CREATE)
+            session.execute("delete from pg_temp.lethe_holds")
             if wanted:
-                session.run(_INSERT, json.dumps(rows_of(wanted), default=datetime.isoformat, ensure_ascii=False))
-            self._loaded_by = str(session.scalar(_LOADED_BY))
-            session.run("commit")
+                session.execute(_INSERT, [json.dumps(rows_of(wanted), default=datetime.isoformat, ensure_ascii=False)])
+            self._loaded_by = str(_scalar(session, _LOADED_BY))
+            session.execute("commit")
             self._loaded = wanted
 
-    def read(self, snapshot: str, statement: Select[Any] | SQLCompiler, values: Mapping[str, Any], *, quoting: Session) -> pa.Table:
-        """What `statement`, its parameters bound to `values`, gives on an exported snapshot: all of it, in memory.
+    def read(
+        self,
+        snapshot: str,
+        statement: Select[Any] | SQLCompiler,
+        values: Sequence[Mapping[str, Any]],
+        *,
+        quoting: Session,
+        certain: Collection[str] = (),
+    ) -> pa.Table:
+        """What `statement` gives on an exported snapshot, its parameters bound to each of `values` in turn: all of it, in memory, in as many pieces.
 
-        `quoting` is a session of the same database, such as the deleting one: libpq writes the values as literals by its encoding, for
-        COPY takes no parameters. The values thus stand in the statement's text: give places and cutoffs, never a person's key. Infinite
-        instants and days are the highest number of their type, -infinity is that below zero. Columns keep the driver's metadata.
+        `quoting` is a session of the same database, such as the deleting one: libpq writes the values as literals by its encoding. They thus stand
+        in the statement's text: give places and cutoffs, never a person's key. `certain`, and what becomes of infinite instants: `gather`.
 
         Raises psycopg errors, RuntimeError when `with_holds` was not called before the snapshot was taken, and NotArchivable for a value
         that Arrow cannot hold.
@@ -102,43 +111,50 @@ class ArrowReader:
         session = self._session
         if session is None or self._loaded is None:
             raise RuntimeError("load the holds before reading: with_holds()")
-        text = rendered(quoting, statement, values)
-        with self._in_psycopg_words():
-            session.run(f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'")
-            if not self._seen and not session.scalar(_SEES, self._loaded_by):
+        texts = [rendered(quoting, statement, each) for each in values]
+        begin = f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'".encode()
+        with self._without_words():
+            session.execute(begin)
+            if not self._seen and not _scalar(session, _SEES, self._loaded_by):
                 raise RuntimeError("the holds were loaded after the snapshot was taken: it does not see them")
             self._seen = True  # and so does every later snapshot
-            table = session.table(text)
-            session.run("commit")
-        return put_right(_valid(table))
+            try:
+                table = gather(session, texts, certain)
+            except psycopg.errors.ProgramLimitExceeded:
+                session.execute("rollback")
+                session.execute(begin)
+                table = gather(session, texts, certain, at_once=_AT_ONCE)
+            session.execute("commit")
+        return table
 
     def close(self) -> None:
         """Closes the session, whatever its state."""
         session, self._session, self._loaded = self._session, None, None
         if session is not None:
-            with suppress(AdbcError):
+            with suppress(psycopg.Error):
                 session.close()
 
-    def _open(self) -> AdbcSession:
+    def _open(self) -> psycopg.Connection[Any]:
         """A session that is not wholly set up is never used."""
-        session = self._session = AdbcSession(self._conninfo)
+        session = self._session = psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None)
         try:
             settings = {**_SETTINGS, **self._limits}
-            each = ", ".join(f"set_config(${n}, ${n + 1}, false)" for n in range(1, 2 * len(settings), 2))
-            session.scalar(f"select {each}", *(part for setting in settings.items() for part in setting))
-        except AdbcError:
+            each = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+            session.execute(f"select {each}".encode(), [part for setting in settings.items() for part in setting])
+            session.execute(_KEEP_MEMORY)
+        except psycopg.Error:
             self.close()
             raise
         return session
 
     @contextmanager
-    def _in_psycopg_words(self) -> Iterator[None]:
+    def _without_words(self) -> Iterator[None]:
         """After any error the transaction is rolled back; where that fails too, or a person interrupts, the session is closed."""
         try:
             yield
-        except AdbcError as error:
+        except psycopg.Error as error:
             self._roll_back()
-            raise _as_psycopg(error) from None
+            raise _bare(error) from None
         except Exception:
             self._roll_back()
             raise
@@ -149,9 +165,14 @@ class ArrowReader:
     def _roll_back(self) -> None:
         try:
             if self._session is not None:
-                self._session.run("rollback")
-        except AdbcError:
+                self._session.execute("rollback")
+        except psycopg.Error:
             self.close()
+
+
+def _scalar(session: psycopg.Connection[Any], statement: LiteralString, *values: str) -> Any:
+    row = session.execute(statement, values or None).fetchone()
+    return row[0] if row is not None else None
 
 
 def compiled_for(quoting: Session, statement: Select[Any]) -> SQLCompiler:
@@ -170,25 +191,14 @@ def rendered(quoting: Session, statement: Select[Any] | SQLCompiler, values: Map
     return psycopg.ClientCursor(raw).mogrify(state.statement, params)
 
 
-def _valid(table: pa.Table) -> pa.Table:
-    """The same table; NotArchivable when a text is not UTF-8: a database of that encoding sends what it has without looking at it."""
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            raise NotArchivable(
-                f"Column {name} holds a value that is not what its type says, such as text that is not UTF-8.",
-                fix="Correct such values in the source, or leave the column out of the rule's `columns`.",
-            ) from None
-    return table
-
-
-def _as_psycopg(error: AdbcError) -> psycopg.Error:
-    """psycopg's error of the same SQLSTATE; an OperationalError without one when the connection broke. Never with the driver's text."""
+def _bare(error: psycopg.Error) -> psycopg.Error:
+    """The same error without its text: an OperationalError where the connection broke."""
     state = error.sqlstate
     if state is None:
-        lost = error.status_code == AdbcStatusCode.IO
-        return psycopg.OperationalError("the Arrow session was lost") if lost else psycopg.InternalError("the Arrow driver failed")
+        lost = isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+        return (
+            psycopg.OperationalError("the session that reads was lost") if lost else psycopg.InternalError("the session that reads failed")
+        )
     try:
         return psycopg.errors.lookup(state)(f"SQLSTATE {state}")
     except KeyError:

@@ -133,7 +133,7 @@ class Careful:
         if self.taking is not None:
             values = self._free(connection, row, where, holds, values)
             due = [going(row, self.target, holds), *placed(row)]
-            taken = self.taking.take(connection, self.target, row, due, holds, values, self.snapshot)
+            taken = self.taking.take(connection, self.target, row, due, holds, [values], self.snapshot)
         answer = connection.execute(summing(deleting(self.target, row, where, holds, self.snapshot)), values).one()
         if self.recount:
             refuse_if_left(connection, self.target, row, where, holds, answer.snapshot, values)

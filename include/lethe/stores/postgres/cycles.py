@@ -246,7 +246,7 @@ class Cycle:
         where = [going(row, target, holds), *placed(row)]
         return together(
             [
-                taking.take(connection, target, row, where, holds, values, snapshot)
+                taking.take(connection, target, row, where, holds, [values], snapshot)
                 for values in self._lock(connection, target.dataset, keys)
             ]
         )

@@ -89,10 +89,11 @@ class Taking(Protocol):
         row: FromClause,
         where: Sequence[ColumnElement[bool]],
         holds: Sequence[HoldScope],
-        values: Mapping[str, Any],
+        values: Sequence[Mapping[str, Any]],
         snapshot: str | None,
     ) -> Taken:
-        """The rows of `row` that match `where` (bound to `values`), as the deleting transaction of `connection` sees them now."""
+        """The rows of `row` that match `where`, bound to one of `values`, as the deleting transaction of `connection` sees them now. No row
+        may match it with two of them."""
         ...
 
 
@@ -109,6 +110,11 @@ class Reading:
         """The dataset at the end of each way to persons, in the order of the columns: of persons, or of rows that are found by their address."""
         store, dataset = self.target.store, self.target.dataset
         return tuple(visited(store, dataset, path)[-1] if path else dataset for path in self.target.table.persons)
+
+    @property
+    def certain(self) -> frozenset[str]:
+        """The columns of the answer that have no NULL, as the schema was described."""
+        return frozenset({KEY, YOUNG, CLOCK, DAY} | {p.name for p in self.projected if not p.nullable})
 
     def statement(self, row: FromClause, where: Sequence[ColumnElement[bool]], young: ColumnElement[bool]) -> Select[Any]:
         """A select whose answer `completed` makes whole. `where` may have bound parameters."""
