@@ -452,18 +452,24 @@ def test_rows_that_would_be_a_string_above_a_gigabyte_are_read_in_pieces(
 ) -> None:
     """The server's refusal is made up, as it takes some gigabytes to have it; what comes after it is not."""
     _run(source, "create table t (a int)", "insert into t select generate_series(1, 10000)")
+    most: list[int] = []
 
     def refused(session: Any, statements: Any, certain: Any, *, at_once: int | None = None) -> pa.Table:
-        if at_once is None:
+        if at_once is None or at_once > most[-1]:
             with pytest.raises(psycopg.errors.DivisionByZero):
                 session.execute("select 1 / 0")  # the transaction is as it would be
-            raise psycopg.errors.ProgramLimitExceeded("a gigabyte")
+            raise psycopg.errors.lookup("54000")("a gigabyte")
         return gather(session, statements, certain, at_once=at_once)
 
     monkeypatch.setattr(arrow, "gather", refused)
     row = unmapped("public.t", ["a"])
-    found = _read(reader, source, select(row.c.a).order_by(row.c.a))["a"]
-    assert (found.num_chunks, found.to_pylist()) == (3, list(range(1, 10_001)))
+    for limit, pieces in ((4_096, 3), (300, 40)):
+        most.append(limit)
+        found = _read(reader, source, select(row.c.a).order_by(row.c.a))["a"]
+        assert (found.num_chunks, found.to_pylist()) == (pieces, list(range(1, 10_001)))
+    most.append(0)
+    with pytest.raises(psycopg.errors.ProgramLimitExceeded, match="SQLSTATE 54000"):
+        _read(reader, source, select(row.c.a))
 
 
 def test_a_server_that_does_not_answer_is_lost(database: str) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from psycopg.types.json import Json, Jsonb
 
 from lethe.errors import NotArchivable
+from lethe.purge.sources import is_lost
 from lethe.stores.postgres.gathered import gather
 
 TEXTS = st.text(st.sampled_from("a\x01\x02\x7fÿé😀'\"\\,%{}\n "), max_size=6)
@@ -43,8 +44,6 @@ COLUMNS: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
     "host": ("inet", st.ip_addresses().map(str)),
     "net": ("cidr", st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str)),
     "texts": ("text[]", st.lists(st.none() | TEXTS, max_size=3)),
-    "wholes": ("integer[]", st.lists(st.none() | WHOLE, max_size=3)),
-    "bigs": ("bigint[]", st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=3)),
 }
 SHOWN = {
     "single": "single::float8",
@@ -134,7 +133,12 @@ def test_columns_stay_beside_each_other_over_many_rows(session: psycopg.Connecti
 
 def test_a_type_that_is_not_known_is_refused_by_its_column(session: psycopg.Connection[Any]) -> None:
     session.execute("DROP TYPE IF EXISTS pg_temp.mood; CREATE TYPE pg_temp.mood AS ENUM ('sad')")
-    for expression, kind in (("point(1, 2)", "point"), ("1.5", "numeric"), ("'sad'::pg_temp.mood", "a type of its own")):
+    for expression, kind in (
+        ("point(1, 2)", "point"),
+        ("1.5", "numeric"),
+        ("'sad'::pg_temp.mood", "a type of its own"),
+        ("array[1::int2]", r"int2\[\]"),
+    ):
         with pytest.raises(NotArchivable, match=f"Column odd came as {kind}"):
             gather(session, [f"SELECT 1 AS fine, {expression} AS odd"])
 
@@ -161,3 +165,26 @@ def test_texts_of_a_database_of_another_encoding(postgres: Any, encoding: str) -
     finally:
         with psycopg.connect(postgres.url(), autocommit=True) as admin:
             admin.execute("DROP DATABASE other WITH (FORCE)")
+
+
+def test_an_array_of_two_dimensions_is_refused(session: psycopg.Connection[Any]) -> None:
+    with pytest.raises(NotArchivable, match="Column a holds an array of more than one dimension"):
+        gather(session, ["SELECT ARRAY[['a', 'b'], ['c', 'd']] AS a"])
+
+
+def test_an_error_leaves_the_session_usable_and_keeps_its_sqlstate(session: psycopg.Connection[Any]) -> None:
+    for statement, error in (
+        ("SELECT nothing FROM things", psycopg.errors.UndefinedColumn),
+        ("SELECT 1 / (g - 20000) AS a FROM generate_series(1, 30000) AS g", psycopg.errors.DivisionByZero),
+    ):
+        with pytest.raises(error):
+            gather(session, [statement])
+        assert gather(session, ["SELECT 1 AS a"])["a"].to_pylist() == [1]
+
+
+def test_a_session_that_was_ended_is_lost_whether_it_is_told_or_not(postgres: Any) -> None:
+    with psycopg.connect(postgres.url(), autocommit=True) as one, psycopg.connect(postgres.url(), autocommit=True) as other:
+        assert other.execute("SELECT pg_terminate_backend(%s, 5000)", [one.info.backend_pid]).fetchone() == (True,)
+        with pytest.raises(psycopg.OperationalError) as lost:
+            gather(one, ["SELECT 1 AS a"])
+        assert is_lost(lost.value)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -43,12 +43,12 @@ _SETTINGS = {
 
 _INSERT = "insert into pg_temp.lethe_holds select * from jsonb_populate_recordset(null::pg_temp.lethe_holds, %s::text::jsonb)"
 _LOADED_BY = "select pg_current_xact_id()::text"
-_SEES = "select pg_visible_in_snapshot(%s::xid8, pg_current_snapshot())"
 _KEEP_MEMORY = "select octet_length(repeat(repeat('x', 10000), 3000))"
 """What this frees makes the server's allocator (glibc's) keep as much for the next strings. Else every statement has the kernel clear new pages for
 them, which is a third of what it costs (ADR 15). Of no effect elsewhere."""
-_AT_ONCE = 4_096
-"""Rows that are gathered at once where a column of all of them would be longer than a gigabyte, the most that PostgreSQL puts into a string."""
+_AT_ONCE = (None, 4_096, 256, 16, 1)
+"""Rows that are gathered at once, all or so many, where a column of more would be longer than a gigabyte, the most that PostgreSQL puts into a
+string, or than its memory."""
 _SNAPSHOT = re.compile(r"[0-9A-F]+(-[0-9A-F]+)+")
 
 
@@ -65,8 +65,7 @@ class ArrowReader:
         self._limits = {"lock_timeout": str(lock_timeout), "statement_timeout": str(statement_timeout)}
         self._session: psycopg.Connection[Any] | None = None
         self._loaded: tuple[HoldScope, ...] | None = None
-        self._loaded_by = ""
-        self._seen = False
+        self._loaded_by = 0
 
     def with_holds(self, holds: Sequence[HoldScope]) -> None:
         """Makes the session's table of holds these and no others; opens the session if need be. Does nothing when they are there.
@@ -79,13 +78,13 @@ class ArrowReader:
             session = self._session or self._open()
             if self._loaded == wanted:
                 return
-            self._loaded, self._seen = None, False
+            self._loaded = None
             session.execute("begin isolation level read committed read write")
             session.execute(CREATE)
             session.execute("delete from pg_temp.lethe_holds")
             if wanted:
                 session.execute(_INSERT, [json.dumps(rows_of(wanted), default=datetime.isoformat, ensure_ascii=False)])
-            self._loaded_by = str(_scalar(session, _LOADED_BY))
+            self._loaded_by = int(session.execute(_LOADED_BY).fetchone()[0])  # type: ignore[index]
             session.execute("commit")
             self._loaded = wanted
 
@@ -112,20 +111,29 @@ class ArrowReader:
         if session is None or self._loaded is None:
             raise RuntimeError("load the holds before reading: with_holds()")
         texts = [rendered(quoting, statement, each) for each in values]
-        begin = f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'".encode()
         with self._without_words():
-            session.execute(begin)
-            if not self._seen and not _scalar(session, _SEES, self._loaded_by):
-                raise RuntimeError("the holds were loaded after the snapshot was taken: it does not see them")
-            self._seen = True  # and so does every later snapshot
-            try:
-                table = gather(session, texts, certain)
-            except psycopg.errors.ProgramLimitExceeded:
-                session.execute("rollback")
-                session.execute(begin)
-                table = gather(session, texts, certain, at_once=_AT_ONCE)
+            for at_once in _AT_ONCE:
+                self._begin(session, snapshot)
+                try:
+                    table = gather(session, texts, certain, at_once=at_once)
+                    break
+                except (psycopg.errors.ProgramLimitExceeded, psycopg.errors.OutOfMemory):
+                    if at_once == _AT_ONCE[-1]:
+                        raise
+                    session.execute("rollback")
             session.execute("commit")
         return table
+
+    def _begin(self, session: psycopg.Connection[Any], snapshot: str) -> None:
+        """A transaction that sees the snapshot, by one request. RuntimeError when that does not see the holds."""
+        cursor = session.execute(
+            f"begin isolation level repeatable read read only; set transaction snapshot '{snapshot}'; "
+            f"select pg_visible_in_snapshot('{self._loaded_by}'::xid8, pg_current_snapshot())".encode()
+        )
+        while cursor.nextset():
+            pass
+        if cursor.fetchone() != (True,):
+            raise RuntimeError("the holds were loaded after the snapshot was taken: it does not see them")
 
     def close(self) -> None:
         """Closes the session, whatever its state."""
@@ -168,11 +176,6 @@ class ArrowReader:
                 self._session.execute("rollback")
         except psycopg.Error:
             self.close()
-
-
-def _scalar(session: psycopg.Connection[Any], statement: LiteralString, *values: str) -> Any:
-    row = session.execute(statement, values or None).fetchone()
-    return row[0] if row is not None else None
 
 
 def compiled_for(quoting: Session, statement: Select[Any]) -> SQLCompiler:

@@ -1,7 +1,7 @@
 """Arrow columns from the bytes that PostgreSQL sends of their values, one after the other in one string.
 
-Numbers and uuids have a width, texts end with a zero byte, which no text of PostgreSQL has, addresses say how long they are. Nothing is
-guessed: a string that holds other than the rows that were counted is an error, and so is a value that Arrow cannot hold.
+Numbers and uuids have a width, texts a byte between two, addresses say how long they are. Nothing is guessed: a string that holds other than the
+rows that were counted is an error, and so is a value that Arrow cannot hold.
 """
 
 from __future__ import annotations
@@ -119,10 +119,7 @@ def texts(sent: bytes, rows: int, between: bytes, null: bytes, name: str) -> pa.
     try:
         return _without(found, missing).cast(pa.string())
     except pa.ArrowInvalid:
-        raise NotArchivable(
-            f"Column {name} holds a value that is not what its type says, such as text that is not UTF-8.",
-            fix="Correct such values in the source, or leave the column out of the rule's `columns`.",
-        ) from None
+        raise _no_text(name) from None
 
 
 def strings(sent: bytes, rows: int, lengths: bytes) -> pa.Array:
@@ -156,27 +153,28 @@ def _ends(sent: bytes) -> list[int]:
     return found
 
 
-def lists(sent: bytes, rows: int, item: pa.DataType, name: str) -> pa.Array:
-    """Arrays of one dimension as JSON, with commas between two."""
+def lists(sent: bytes, rows: int, name: str) -> pa.Array:
+    """Arrays of texts, of one dimension, as JSON with commas between two. NotArchivable for any other, and for text that is not UTF-8."""
     try:
-        found: list[Any] = json.loads(b"[" + sent + b"]")
+        found: list[Any] = json.loads(f"[{sent.decode()}]")
     except UnicodeDecodeError:
-        raise NotArchivable(
-            f"Column {name} holds text that is not UTF-8.", fix="Correct such values in the source, or leave the column out of the rule."
-        ) from None
+        raise _no_text(name) from None
     if len(found) != rows:
         raise OtherRows
     flat = list(chain.from_iterable(each for each in found if each is not None))
-    values = of_texts(flat) if pa.types.is_string(item) else _whole(flat).cast(item)
+    if any(isinstance(value, list) for value in flat):
+        raise NotArchivable(f"Column {name} holds an array of more than one dimension.", fix="Leave it out of what leads to persons.")
     offsets = np.cumsum([0, *(len(each or ()) for each in found)], dtype=np.int32)
     missing = np.array([each is None for each in found], dtype=np.bool_)
     valid = _valid(missing) if missing.any() else None
-    return pa.Array.from_buffers(pa.list_(item), rows, [valid, pa.py_buffer(offsets)], children=[values])
+    return pa.Array.from_buffers(pa.list_(pa.string()), rows, [valid, pa.py_buffer(offsets)], children=[of_texts(flat)])
 
 
-def _whole(values: list[int | None]) -> pa.Array:
-    nulls = np.array([v is None for v in values], dtype=np.bool_)
-    return of_numbers(np.array([v or 0 for v in values], dtype=np.int64), nulls if nulls.any() else None)
+def _no_text(name: str) -> NotArchivable:
+    return NotArchivable(
+        f"Column {name} holds a value that is not what its type says, such as text that is not UTF-8.",
+        fix="Correct such values in the source, or leave the column out of the rule's `columns`.",
+    )
 
 
 def _native(values: npt.NDArray[np.uint8], kind: str) -> npt.NDArray[Any]:

@@ -47,8 +47,8 @@ SERIALIZATION_FAILURE = "40001"
 
 
 READ_AT_ONCE = 25_000
-"""Rows that are read at once, about: of 20,000 the server's strings outgrow what its allocator keeps for the next ones, and it takes half as long
-again; with fewer, statements cost more than rows (ADR 15)."""
+"""Rows that are read by one statement, about: with more, this process and the server hold larger strings; with fewer, statements cost more than
+rows (ADR 15)."""
 _STATE = select(
     cast(cast(func.pg_current_xact_id(), Text), BigInteger).label("xid"), cast(func.pg_current_snapshot(), Text).label("snapshot")
 )
