@@ -1,5 +1,5 @@
 """Archiving as somebody would write it by hand, then one DELETE: what an archive that deletes is measured against. And the two at once in lanes
-(`in_lanes`): what Lethe's technique takes without its records.
+(`in_lanes`): about what Lethe's order of work takes without its records.
 
 One bare ADBC stream in a thread that reads; beside it the Parquet writer, an object every 50,000 rows, each uploaded with its MD5, read back,
 decoded and compared with what was read. No plan, no hold, no intent, no manifest, no lock, and nothing that could recover from a crash.
@@ -79,7 +79,8 @@ def archive_then_delete(url: str, rows: str, where: str, shelf: Connection) -> t
 
 def in_lanes(url: str, rows: str, table: str, windows: Sequence[str], shelf: Connection, *, lanes: int = 2) -> float:
     """Seconds of archiving and deleting window by window (conditions of rows), in lanes that work beside each other: a window is one
-    transaction that reads, uploads, reads back, compares and deletes. As Lethe's batches, with nothing on record and no object locked.
+    transaction that reads, uploads, reads back, compares and deletes. As Lethe's batches, but for the way in which rows are read, with nothing on record
+    and no object locked.
 
     RuntimeError when a window deletes other than it archived.
     """
