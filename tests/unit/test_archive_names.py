@@ -6,10 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lethe.archive.names import LENGTH, name_of, names_of, person_lists
 from lethe.errors import EvidenceRefused
-from lethe.evidence.record import keyed_digest
+from lethe.evidence.record import keyed_digest, keyed_digests
 
 KEY = b"k" * 32
 
@@ -28,6 +30,18 @@ def test_a_key_has_one_name_whether_it_is_kept_as_text_or_as_an_integer(kind: pa
     assert plain(given.slice(1, 2)) == wanted[1:3]
     assert plain(given.slice(0, 0)) == []
     assert plain(pa.nulls(2, kind)) == [None, None]
+
+
+@given(first=st.text(), others=st.lists(st.text()))
+def test_many_digests_are_those_of_one_after_the_other(first: str, others: list[str]) -> None:
+    digest = keyed_digests(KEY, first)
+    assert [digest(other) for other in others] == [keyed_digest(KEY, first, other) for other in others]
+
+
+def test_names_need_a_key_where_there_is_somebody_to_name() -> None:
+    with pytest.raises(EvidenceRefused):
+        names_of(b"short", "users", pa.array(["7"], pa.string()))
+    assert names_of(b"", "users", pa.nulls(2, pa.string())).cast(pa.string()).to_pylist() == [None, None]
 
 
 def test_a_name_depends_on_the_key_and_the_dataset_and_needs_a_key() -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lethe.arrays import flags, numbers, of_flags, of_numbers, of_texts
-from lethe.evidence.record import keyed_digest
+from lethe.evidence.record import keyed_digest, keyed_digests
 
 LENGTH = 32
 """Hex digits kept of a keyed digest: 128 bits, so that two persons share one by chance never."""
@@ -32,10 +32,10 @@ def fingerprint(key: bytes) -> str:
 def names_of(key: bytes, dataset: str, values: pa.Array, *, again: bool = False) -> pa.DictionaryArray:
     """The names of a column of keys (text or integers), each different one once; a NULL is one of them. `again`: the same keys are in every
     batch, as tenants are, so their names are remembered."""
-    name = _remembered if again else name_of
     coded = values.dictionary_encode(null_encoding="encode")
-    keys = coded.dictionary.cast(pa.string()).to_pylist()
-    return pa.DictionaryArray.from_arrays(coded.indices, of_texts([None if k is None else name(key, dataset, k) for k in keys]))
+    keys: list[str | None] = coded.dictionary.cast(pa.string()).to_pylist()
+    digest = keyed_digests(key, dataset) if not again and any(k is not None for k in keys) else partial(_remembered, key, dataset)
+    return pa.DictionaryArray.from_arrays(coded.indices, of_texts([None if k is None else digest(k)[:LENGTH] for k in keys]))
 
 
 def person_lists(key: bytes, columns: Sequence[tuple[str, pa.Array]], rows: int) -> pa.Array:
