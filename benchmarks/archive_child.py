@@ -48,7 +48,7 @@ from lethe.stores.postgres.archived import as_kept, projection
 from lethe.stores.postgres.arrow import ArrowReader
 from lethe.stores.postgres.delete import going, younger
 from lethe.stores.postgres.describe import describe
-from lethe.stores.postgres.plain import READ_AT_ONCE, ClockWindows, Plain, Size, cuts
+from lethe.stores.postgres.plain import ClockWindows, Plain, Size
 from lethe.stores.postgres.predicate import Target
 from lethe.stores.postgres.taking import Reading
 
@@ -173,7 +173,7 @@ def _lane(
     assert target.live is not None and isinstance(target.step.archive, ArchiveTerms)
     projected = projection(target.live.tables[f"app.{LOGS}"], target.step.archive.columns)
     reading = Reading(target=target, projected=projected)
-    technique = ClockWindows(target=target, size=Size(rows=1, most=1))
+    technique = ClockWindows(target=target, size=Size(rows=window, most=window))
     row = technique.row
     statement = reading.statement(row, [going(row, target, ()), *technique.where], younger(row, snapshot))
     reader = ArrowReader(sources.connection("purge"), "bench:reader", lock_timeout=1_000, statement_timeout=60_000)
@@ -184,8 +184,9 @@ def _lane(
         connection = sources.with_holds("purge", ())
         with connection.begin():
             exported = connection.execute(select(func.pg_export_snapshot(type_=Text))).scalar_one()
-            parts = [technique.bounds(*part)[0] for part in itertools.pairwise(cuts(low, high, -(-window // READ_AT_ONCE)))]
-            found = reading.completed(row, reader.read(exported, statement, parts, quoting=connection, certain=reading.certain))
+            found = reading.completed(
+                row, reader.read(exported, statement, technique.parts(low, high), quoting=connection, certain=reading.certain)
+            )
         kept = as_kept(found, projected)
         for name, column in ((CLOCK, taking.CLOCK), (KEY64, taking.KEY)):
             kept = kept.append_column(pa.field(name, found[column].type), found[column])

@@ -123,7 +123,8 @@ def _lethe(home: Home) -> dict[str, str]:
         "LETHE_REQUEST_KEY": home.secret("lethe.request-key", lambda: secrets.token_hex(32)),
         "LETHE_REPORTS_DIR": str(home.reports),
         "LETHE_POLICY_DIR": os.environ.get("LETHE_POLICY_DIR") or str(PROJECT / "include" / "policies" / "spotrak"),
-    } | {name: os.environ[name] for name in ("LETHE_SCHEDULE_ZONE",) if os.environ.get(name)}
+        "LETHE_SCHEDULE_ZONE": os.environ.get("LETHE_SCHEDULE_ZONE") or shared()["LETHE_SCHEDULE_ZONE"],
+    }
 
 
 def _airflow(home: Home) -> dict[str, str]:

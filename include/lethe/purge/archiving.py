@@ -50,7 +50,7 @@ _EXPORT = select(func.pg_export_snapshot(type_=Text))
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Built:
+class _Question:
     """A statement that reads, and what it was built of."""
 
     reading: Reading
@@ -158,10 +158,10 @@ class Archiver:
     ) -> SQLCompiler:
         """The statement that reads the rows. A technique that asks for the same as in its last batch hands over the very same `where`; then
         this thread has it already."""
-        known: _Built | None = getattr(self._mine, "asked", None)
+        known: _Question | None = getattr(self._mine, "asked", None)
         if known is None or known.reading is not reading or known.where is not where or known.snapshot != snapshot:
             statement = compiled_for(connection, reading.statement(row, where, younger(row, snapshot)))
-            known = self._mine.asked = _Built(reading=reading, where=where, snapshot=snapshot, statement=statement)
+            known = self._mine.asked = _Question(reading=reading, where=where, snapshot=snapshot, statement=statement)
         return known.statement
 
     def _reading(self, target: Target) -> Reading:

@@ -114,8 +114,8 @@ def schema_of(projected: Sequence[Projected]) -> pa.Schema:
 
 
 def as_kept(table: pa.Table, projected: Sequence[Projected]) -> pa.Table:
-    """The kept columns of a table that was read, with exactly `schema_of`. Copies no values but those that
-    were sent as bytes. A table that it made already is given back as it is.
+    """The kept columns of a table that was read, with exactly `schema_of`. Copies no values but those that were sent as bytes. A table
+    that it made already is given back as it is.
 
     Raises NotArchivable when a column came as another type than its PostgreSQL type says: the table was altered meanwhile.
     """

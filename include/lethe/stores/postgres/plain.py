@@ -44,8 +44,6 @@ from lethe.stores.postgres.predicate import Target, at, predicate_of
 from lethe.stores.postgres.taking import Taking, refuse_other_count
 
 SERIALIZATION_FAILURE = "40001"
-
-
 READ_AT_ONCE = 25_000
 """Rows that are read by one statement, about: with more, this process and the server hold larger strings; with fewer, statements cost more than
 rows (ADR 15)."""
@@ -183,11 +181,16 @@ class Plain(ABC):
         cursor.piece = cursor.piece or cursor.share.take(lambda low, end: self.cut(connection, low, end))
         if cursor.piece is None:
             return Outcome(pieces=(Piece(step=self.steps[0], rows=0, fingerprint=0),), range={}, cursor=cursor, done=True)
-        values, recorded = self.bounds(*cursor.piece)
-        found, xid = self._delete(connection, holds, values, cursor.piece)
+        found, xid = self._delete(connection, holds, cursor.piece)
         self.size.took(found[0].rows, monotonic() - began)
         self.learn(found[0].rows)
+        _, recorded = self.bounds(*cursor.piece)
         return Outcome(pieces=found, range=recorded, cursor=Turn(share=cursor.share), done=cursor.share.spent, xid=xid)
+
+    def parts(self, low: Any, high: Any) -> list[dict[str, Any]]:
+        """The values of a piece of the range, cut into parts of about `READ_AT_ONCE` rows."""
+        ends = cuts(low, high, -(-self.size.rows // READ_AT_ONCE))
+        return [self.bounds(*part)[0] for part in pairwise(ends)]
 
     @cached_property
     def clock(self) -> ColumnElement[Any]:
@@ -201,15 +204,14 @@ class Plain(ABC):
         first = select(self.clock).select_from(row).where(going(row, self.target, holds)).order_by(self.clock).limit(1)
         return connection.execute(first).first() is not None
 
-    def _delete(
-        self, connection: Connection, holds: Sequence[HoldScope], values: dict[str, Any], piece: tuple[Any, Any]
-    ) -> tuple[tuple[Piece, ...], int]:
+    def _delete(self, connection: Connection, holds: Sequence[HoldScope], piece: tuple[Any, Any]) -> tuple[tuple[Piece, ...], int]:
+        values, _ = self.bounds(*piece)
         key = tuple(holds)
         if key not in self._built:
             self._built = {key: self._statements(holds)}
         built = self._built[key]
         if self.taking is not None:
-            return self._take(self.taking, connection, built, holds, values, piece)
+            return self._take(self.taking, connection, built, holds, piece)
         if self._contested:
             row = connection.execute(built.returning, values).one()
             self._contested = False
@@ -221,18 +223,12 @@ class Plain(ABC):
         return pieces(row, self.steps), row.xid
 
     def _take(
-        self,
-        taking: Taking,
-        connection: Connection,
-        built: _Built,
-        holds: Sequence[HoldScope],
-        values: dict[str, Any],
-        whole: tuple[Any, Any],
+        self, taking: Taking, connection: Connection, built: _Built, holds: Sequence[HoldScope], whole: tuple[Any, Any]
     ) -> tuple[tuple[Piece, ...], int]:
         """Has the rows read on this transaction's snapshot, then deletes exactly those. Never in READ COMMITTED: what was read would not
         be what is deleted."""
-        parts = [self.bounds(low, high)[0] for low, high in pairwise(cuts(*whole, -(-self.size.rows // READ_AT_ONCE)))]
-        taken = taking.take(connection, self.target, self.row, built.where, holds, parts, self.snapshot)
+        values, _ = self.bounds(*whole)
+        taken = taking.take(connection, self.target, self.row, built.where, holds, self.parts(*whole), self.snapshot)
         deleted = connection.execute(built.plain, values).rowcount if taken.rows else 0
         refuse_other_count(self.target, deleted, None, taken)
         state = connection.execute(_STATE).one()
