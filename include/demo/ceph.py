@@ -25,7 +25,6 @@ from demo.postgres import free_port
 
 PACKAGES = ("ceph-mon", "ceph-osd", "ceph-mgr", "radosgw", "ceph-common")
 _PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "ceph-mgr", "radosgw", "radosgw-admin", "monmaptool", "setpriv")
-_OSD_STARTS = 5
 _PATIENCE = 90.0  # seconds that one daemon may take to come up; 12 s for all of them is usual
 
 # One replica, no authentication between the daemons, few placement groups: it lives for minutes, on loopback.
@@ -157,13 +156,14 @@ class CephGateway:
         self.start_gateway()
 
     def _start_osd(self) -> None:
-        """An OSD that starts before the monitor has published its map ends with `wrong fsid`: it is started again, a few times."""
-        for left in reversed(range(_OSD_STARTS)):
+        """An OSD that starts before the monitor has published its map ends with `wrong fsid`: it is started again, as long as it may take."""
+        end = time.monotonic() + _PATIENCE
+        while True:
             self._start("osd", "ceph-osd", "-i", "0")
             try:
                 return self._wait("osd", self._osd_is_up)
             except CephFailed:
-                if not left or self._daemons["osd"].poll() is None:
+                if time.monotonic() > end or "wrong fsid" not in self._last_words("osd"):
                     raise
                 self._end("osd")
 

@@ -40,8 +40,7 @@ class Limits:
     rows take about 15 ms (ADR 7). A batch that archives holds its rows in memory, so it has at most `archive_bytes` of them, and takes
     `archive_aim` with its upload (ADR 8). Careful batches lock more and are smaller; where objects go
     with the rows, a batch has `files` rows: each costs a request, 3 to 4 ms of this process. `lanes` plain batches run side by side at full
-    pace, `archive_lanes` where they archive, for those wait for the object store too; at gentle pace there is one, and the source rests
-    `gentle_rest` times as long as it worked.
+    pace; at gentle pace there is one, and the source rests `gentle_rest` times as long as it worked.
     """
 
     window: int = 20_000
@@ -61,10 +60,9 @@ class Limits:
     await_backend: float = 30.0
     lease_seconds: int = 900
     lanes: int = 2
-    archive_lanes: int = 3
     archive_window: int = 50_000
     archive_most: int = 50_000
-    archive_aim: float = 0.4
+    archive_aim: float = 0.3
     archive_bytes: int = 16_000_000
     files: int = 50
 
@@ -94,11 +92,10 @@ class PurgeContext:
     limits: Limits = Limits()
     reclaim: bool = True
 
-    def lanes(self, *, archiving: bool) -> int:
+    @property
+    def lanes(self) -> int:
         """How many batches of a plain technique may run side by side."""
-        if self.pace == "gentle":
-            return 1
-        return self.limits.archive_lanes if archiving else self.limits.lanes
+        return 1 if self.pace == "gentle" else self.limits.lanes
 
     def size(self) -> Size:
         """The rows of plain batches at this pace."""

@@ -79,7 +79,7 @@ def _run_rows(steps: Sequence[Step], store: str, ctx: PurgeContext) -> list[Step
     sources = Sources(ctx.catalog.store(store), ctx.connections, ctx.limits, f"lethe:{ctx.plan.digest[:12]}:{lease.part}")
     runner = Runner(ctx, sources, lease, ids)
     archives = any(s.archive is not None for s in steps)
-    lanes = [runner, *(runner.beside(n) for n in range(1, max(ctx.lanes(archiving=False), ctx.lanes(archiving=archives))))]
+    lanes = [runner, *(runner.beside(n) for n in range(1, ctx.lanes))]
     errors: dict[str, BaseException] = {}
     try:
         runner.guarded(lambda: take(ctx.control, lease))
@@ -209,7 +209,7 @@ def _sweep(technique: Any, lanes: Sequence[Runner]) -> int:
     stop = Event()
     if not isinstance(technique, Plain):
         return _drain(technique, cursor, lanes[0], stop)
-    lanes = lanes[: 1 if cursor.share.spent else lanes[0].ctx.lanes(archiving=technique.target.step.archive is not None)]
+    lanes = lanes[:1] if cursor.share.spent else lanes
     shown, cursors = 0, [cursor, *(Turn(share=cursor.share) for _ in lanes[1:])]
     with ThreadPoolExecutor(len(lanes), thread_name_prefix="lane") as pool:
         if technique.recount and len(lanes) > 1:
