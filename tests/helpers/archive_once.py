@@ -48,7 +48,7 @@ def main(port: int, database: str, archive: Mapping[str, Any], faults: str, log:
         catalog=CATALOG,
         connections=connections,
         control=create_engine(f"postgresql+psycopg://lethe_runtime@127.0.0.1:{port}/{database}"),
-        limits=replace(QUICK, archive_window=200, archive_most=200),  # enough batches for two lanes
+        limits=replace(QUICK, archive_window=200),  # enough batches for two lanes
         digest_key=DIGEST_KEY,
         reclaim=False,
     )

@@ -86,7 +86,7 @@ def test_rows_of_one_day_of_expiry_lie_together_and_each_day_apart(world: World,
 
 def test_a_batch_ends_with_a_local_day_so_that_each_day_that_fits_is_one_object(world: World, archive: Archive) -> None:
     logs(world, rows=16_000)
-    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=2_000, archive_most=2_000))
+    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=2_000))
     objects = dict(world.sql("SELECT expires_on, count(*) FROM lethe.archive_objects GROUP BY 1"))
     assert len(objects) == 6 and set(objects.values()) == {1}, "8,000 minutes are on six days, each with fewer rows than a batch"
     assert world.number("SELECT sum(rows) FROM lethe.archive_objects") == 8_000
@@ -94,7 +94,7 @@ def test_a_batch_ends_with_a_local_day_so_that_each_day_that_fits_is_one_object(
 
 def test_a_day_with_more_rows_than_a_batch_is_cut_where_the_batch_is_full(world: World, archive: Archive) -> None:
     logs(world, rows=6_000)
-    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=400, archive_most=400))
+    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=400))
     sizes = world.sql("SELECT expires_on, array_agg(rows) FROM lethe.archive_objects GROUP BY 1")
     assert sum(sum(rows) for _, rows in sizes) == 3_000
     assert max(max(rows) for _, rows in sizes) <= 400 and max(len(rows) for _, rows in sizes) >= 4
@@ -293,7 +293,7 @@ def test_a_hold_that_was_accepted_between_plan_and_purge_keeps_its_rows_out_of_t
             added.append(int(done))
         return (HoldScope(id=1, tenant="3"),) if added else ()
 
-    limits = replace(QUICK, archive_window=100, archive_most=100)
+    limits = replace(QUICK, archive_window=100)
     totals = purge(world, archive, archiving("logs"), holds=holds, limits=limits)["logs"]
     assert totals.error is None and added and added[0] < 500
     kept = world.sql("SELECT tenant_id, count(*) FROM app.logs WHERE at < %s GROUP BY 1", [CUTOFF])
@@ -306,7 +306,7 @@ def test_a_hold_that_was_accepted_between_plan_and_purge_keeps_its_rows_out_of_t
 
 def test_what_a_dead_run_left_of_a_rule_that_no_longer_archives_is_dropped(world: World, archive: Archive) -> None:
     logs(world)
-    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=300, archive_most=300))
+    purge(world, archive, archiving("logs"), limits=replace(QUICK, archive_window=300))
     left = "UPDATE lethe.archive_objects SET state = '{}', step = '{}', batch = NULL WHERE id = (SELECT min(id) FROM lethe.archive_objects WHERE state = 'sealed')"
     world.sql(left.format("announced", "rule/logs"))
     world.sql(left.format("stored", "a-rule-that-is-gone/logs"))

@@ -37,10 +37,10 @@ class Limits:
     """How large and how long one batch may be. Rows; milliseconds (`aim`: seconds); tries of a batch on lock conflict or lost connection.
 
     A plain batch begins with `window` rows and grows or shrinks until its statements take `aim` (`stores.postgres.plain.Size`); 20,000
-    rows take about 15 ms (ADR 7). A batch that archives holds its rows in memory, so it has at most `archive_bytes` of them, and takes
-    `archive_aim` with its upload (ADR 8). Careful batches lock more and are smaller; where objects go
-    with the rows, a batch has `files` rows: each costs a request, 3 to 4 ms of this process. `lanes` plain batches run side by side at full
-    pace; at gentle pace there is one, and the source rests `gentle_rest` times as long as it worked.
+    rows take about 15 ms (ADR 7). A batch that archives holds its rows in memory: it begins with `archive_window` of them, or as many as
+    have `archive_bytes`, and has fewer where it takes longer than `archive_aim` with its upload (ADR 8). Careful batches lock more and are
+    smaller; where objects go with the rows, a batch has `files` rows: each costs a request, 3 to 4 ms of this process. `lanes` plain batches
+    run side by side at full pace; at gentle pace there is one, and the source rests `gentle_rest` times as long as it worked.
     """
 
     window: int = 20_000
@@ -61,8 +61,7 @@ class Limits:
     lease_seconds: int = 900
     lanes: int = 2
     archive_window: int = 50_000
-    archive_most: int = 50_000
-    archive_aim: float = 0.3
+    archive_aim: float = 0.4
     archive_bytes: int = 16_000_000
     files: int = 50
 
@@ -107,11 +106,11 @@ class PurgeContext:
     def archive_size(self, row_bytes: float) -> Size:
         """The rows of plain batches that archive, of about so many bytes each."""
         limits = self.limits
-        most = max(1, min(limits.archive_most, int(limits.archive_bytes / max(row_bytes, 1.0))))
+        most = max(1, min(limits.archive_window, int(limits.archive_bytes / max(row_bytes, 1.0))))
         if self.pace == "gentle":
             rows = min(limits.gentle_window, most)
             return Size(rows=rows, most=rows, aim=limits.gentle_aim)
-        return Size(rows=min(limits.archive_window, most), most=most, aim=limits.archive_aim, least=max(1, most // 5))
+        return Size(rows=most, most=most, aim=limits.archive_aim, least=max(1, most // 5))
 
 
 @dataclass(frozen=True, kw_only=True)
